@@ -1,0 +1,504 @@
+//! What the user wrote.
+//!
+//! [`Config`] mirrors the YAML file, version 1, after `include` and `${…}` have been resolved: plain serde types,
+//! every unknown key refused, every default visible here. Nothing in it is compiled: no regex, no socket address
+//! looked up, no reference followed. What runs is [`crate::gateway::Gateway`], made by `gateway::compile`.
+//!
+//! [`load()`] reads the files, [`decode()`] turns the YAML value into a [`Config`] and goes on after a fault so that
+//! every problem is found at once, and [`Report`] shows each at its line and column.
+
+mod decode;
+mod load;
+mod place;
+mod report;
+mod values;
+
+use indexmap::IndexMap;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use decode::{Fault, decode};
+pub use load::{Loaded, Sources, load, load_text};
+pub use place::{On, Place, Step};
+pub use report::{Problem, Report, Severity};
+pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
+
+/// A whole configuration file, version 1.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The version of this file's format. Always 1.
+    pub version: u32,
+    /// The addresses the gateway accepts clients on.
+    pub listeners: Vec<Listener>,
+    /// The address for operators: metrics, probes, reload. Absent: none of them is served.
+    #[serde(default)]
+    pub admin: Option<Admin>,
+    /// Peers whose `X-Forwarded-*` and `X-Request-Id` are believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The shape of error answers.
+    #[serde(default)]
+    pub error_format: ErrorFormat,
+    /// IANA name of the time zone in which days and months of quotas begin.
+    #[serde(default = "default_timezone")]
+    pub timezone: String,
+    /// Bounds on what a stranger can make grow.
+    #[serde(default)]
+    pub guard: Guard,
+    /// One line per request.
+    #[serde(default)]
+    pub access_log: AccessLog,
+    /// How the process leaves.
+    #[serde(default)]
+    pub drain: Drain,
+    /// How a changed file is noticed.
+    #[serde(default)]
+    pub reload: Reload,
+    /// The microservices behind the gateway.
+    #[serde(default)]
+    pub services: IndexMap<String, Service>,
+    /// Named ways to find the consumer of a request.
+    #[serde(default)]
+    pub authenticators: IndexMap<String, Authenticator>,
+    /// What consumers may use.
+    #[serde(default)]
+    pub plans: IndexMap<String, Plan>,
+    /// Who calls.
+    #[serde(default)]
+    pub consumers: IndexMap<String, Consumer>,
+    /// What holds for every route that does not say otherwise.
+    #[serde(default)]
+    pub defaults: Defaults,
+    /// What passes.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+fn default_timezone() -> String {
+    "UTC".to_owned()
+}
+
+/// An address the gateway accepts clients on.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// `IP:port`; port 0 takes a free one and logs it.
+    pub address: std::net::SocketAddr,
+}
+
+/// The listener for operators. It answers everyone who reaches it: keep it on loopback or a private network.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// `IP:port`.
+    pub address: std::net::SocketAddr,
+}
+
+/// The shape of error answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorFormat {
+    /// `application/problem+json`, RFC 9457.
+    #[default]
+    Problem,
+    /// FastAPI's `{"detail": …}`.
+    Fastapi,
+}
+
+/// Bounds on what a stranger can make grow. The two that go by address are off unless said: behind a balancer all
+/// clients share one address.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guard {
+    /// From the first byte of a request's header to its last.
+    pub header_timeout: Duration,
+    /// How long a connection may stay open between requests.
+    pub idle_timeout: Duration,
+    /// From the end of the header to the end of a body that is checked; for a streamed body, the longest silence.
+    pub body_timeout: Duration,
+    /// Open connections, all listeners together.
+    pub max_connections: u32,
+    /// Open connections of one address. Off unless said.
+    pub max_connections_per_address: Option<u32>,
+    /// Request line and header fields together.
+    pub header_bytes: Size,
+    /// Header fields.
+    pub header_count: u32,
+    /// Path and query.
+    pub uri_bytes: Size,
+    /// Bodies being checked, all requests together.
+    pub body_memory: Size,
+    /// Requests of one address, before authentication. Approximate (see `policy::flood`). Off unless said.
+    pub flood: Option<Rate>,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            max_connections: 20_000,
+            max_connections_per_address: None,
+            header_bytes: Size::from_kib(32),
+            header_count: 100,
+            uri_bytes: Size::from_kib(8),
+            body_memory: Size::from_kib(256 * 1024),
+            flood: None,
+        }
+    }
+}
+
+/// Where the access lines go.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLog {
+    /// `stdout`, `off`, or a file's path.
+    pub path: String,
+    /// The shape of a line.
+    pub format: AccessFormat,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { path: "stdout".to_owned(), format: AccessFormat::Json }
+    }
+}
+
+/// The shape of an access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// One readable line for a terminal.
+    Text,
+}
+
+/// How the process leaves.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// How long requests in flight may take after SIGTERM.
+    pub timeout: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30) }
+    }
+}
+
+/// How a changed file is noticed. SIGHUP and `tollgate reload` always work.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reload {
+    /// Also reload when a configuration file changes on disk.
+    pub watch: bool,
+}
+
+/// A microservice behind the gateway: exactly one of `url` and `targets`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// `http://host[:port][/path]`; the path is put before every service path.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The addresses of its instances, used in turn.
+    #[serde(default)]
+    pub targets: Vec<Target>,
+    /// How long it may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// Send the client's `Host` instead of the service's own.
+    #[serde(default)]
+    pub preserve_host: bool,
+}
+
+/// One address of a service.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// `host:port`.
+    pub address: String,
+}
+
+/// How long a service may take.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// To open a connection.
+    pub connect: Duration,
+    /// The longest silence: to the first byte of the reply, and between two reads of it.
+    pub response: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(1), response: Duration::from_secs(30) }
+    }
+}
+
+/// A named way to find the consumer: exactly one kind.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authenticator {
+    /// A key that only the consumer knows.
+    pub api_key: ApiKey,
+}
+
+/// Where the key stands in a request: exactly one of `header`, `query`, `cookie`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKey {
+    /// Name of a header.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// Name of a query parameter.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// Name of a cookie.
+    #[serde(default)]
+    pub cookie: Option<String>,
+    /// Let the service see the key.
+    #[serde(default)]
+    pub forward: bool,
+}
+
+/// What a consumer may use. Every limit must allow a request.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    /// For each consumer on each route separately.
+    pub each_route: OneOrMany<Rate>,
+    /// For each consumer over all routes together.
+    pub total: OneOrMany<Rate>,
+    /// For each consumer on the named route, instead of `each_route`.
+    pub routes: IndexMap<String, OneOrMany<Rate>>,
+    /// Requests of one consumer in flight at once.
+    pub concurrency: Option<u32>,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consumer {
+    /// Name of the plan; required once plans are defined.
+    pub plan: Option<String>,
+    /// Its keys.
+    pub api_keys: Vec<KeyHash>,
+    /// Passed to services as `X-Consumer-Groups`.
+    pub groups: Vec<String>,
+}
+
+/// An API key, which itself is never written down.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyHash {
+    /// SHA-256 of the key, 64 hexadecimal digits: `printf %s "$KEY" | sha256sum`.
+    pub sha256: Sha256,
+}
+
+/// What holds for every route that does not say otherwise.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// See [`Route::auth`].
+    pub auth: Option<Auth>,
+    /// See [`Route::undeclared`].
+    pub undeclared: Option<Undeclared>,
+    /// See [`Route::max_body`].
+    pub max_body: Option<Size>,
+}
+
+/// Who may call a route.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Auth {
+    /// Everyone; must be said as `auth: public`.
+    Public(Public),
+    /// Whoever one of these authenticators finds.
+    Any(Vec<String>),
+}
+
+/// The word `public`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Public {
+    /// Everyone.
+    Public,
+}
+
+/// What happens to parameters that the contract does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Undeclared {
+    /// They do not reach the service.
+    #[default]
+    Drop,
+    /// The request is refused with 422.
+    Reject,
+    /// They pass unchecked.
+    Forward,
+}
+
+/// Method(s) and gateway path → a service, with its contract and policies.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Unique; also the metric label and the default operation id.
+    pub name: String,
+    /// One method; or see `methods`.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// Several methods; or see `method`.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// `api.example.com` or `*.example.com`; absent: any host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The path clients call, a template: `/users/{id}`, `/files/{*rest}`.
+    pub gateway_path: String,
+    /// Name of the service.
+    pub service: String,
+    /// The path the service gets, a template; absent: the gateway path.
+    #[serde(default)]
+    pub service_path: Option<String>,
+    /// What to do with an encoded slash in the path.
+    #[serde(default)]
+    pub encoded_slash: EncodedSlash,
+    /// Types of the path's parameters; one that is not named here is a string.
+    #[serde(default)]
+    pub path_params: IndexMap<String, Parameter>,
+    /// The query parameters that pass; `any`: everything.
+    #[serde(default)]
+    pub query_params: Parameters,
+    /// Members of a JSON object body.
+    #[serde(default)]
+    pub body_params: Option<IndexMap<String, Parameter>>,
+    /// Fields of an `application/x-www-form-urlencoded` body.
+    #[serde(default)]
+    pub form_params: Option<IndexMap<String, Parameter>>,
+    /// `any`: the body streams through unchecked.
+    #[serde(default)]
+    pub body: Option<AnyBody>,
+    /// Largest body. Default 1MiB.
+    #[serde(default)]
+    pub max_body: Option<Size>,
+    /// Parameters that the contract does not name. Default: dropped.
+    #[serde(default)]
+    pub undeclared: Option<Undeclared>,
+    /// Who may call; required here or in `defaults`.
+    #[serde(default)]
+    pub auth: Option<Auth>,
+    /// Limits of this route, beside those of the consumer's plan.
+    #[serde(default)]
+    pub limits: Vec<RouteLimit>,
+    /// How many requests one request counts for in rates and quotas.
+    #[serde(default = "default_cost")]
+    pub cost: u32,
+    /// Changes to the headers the service gets.
+    #[serde(default)]
+    pub request_headers: HeaderChanges,
+    /// Changes to the headers the client gets.
+    #[serde(default)]
+    pub response_headers: HeaderChanges,
+    /// `false`: the service's own response headers do not reach the client.
+    #[serde(default = "default_true")]
+    pub override_headers: bool,
+    /// Documented success status.
+    #[serde(default)]
+    pub status_code: Option<u16>,
+    /// Documentation: groups in the API's description.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Documentation: one line.
+    #[serde(default)]
+    pub summary: Option<String>,
+    /// Documentation: Markdown.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Documentation: further responses by status (`404`, `5XX`, `default`).
+    #[serde(default)]
+    pub responses: IndexMap<String, DocumentedResponse>,
+    /// Documentation: still works, should not be used.
+    #[serde(default)]
+    pub deprecated: bool,
+    /// Documentation: default the route's name.
+    #[serde(default)]
+    pub operation_id: Option<String>,
+    /// Documentation: `false` leaves the route out.
+    #[serde(default = "default_true")]
+    pub include_in_schema: bool,
+}
+
+fn default_cost() -> u32 {
+    1
+}
+
+fn default_true() -> bool {
+    true
+}
+
+/// The word `any`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnyBody {
+    /// The body streams through unchecked.
+    Any,
+}
+
+/// What to do with `%2F` and `%5C` in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodedSlash {
+    /// Refuse the request with 400.
+    #[default]
+    Reject,
+    /// A captured value may hold it; it stays encoded on the way to the service.
+    Forward,
+}
+
+/// One typed parameter: a JSON Schema (2020-12) with two more words.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct Parameter {
+    /// May be absent.
+    #[serde(default)]
+    pub optional: bool,
+    /// Filled in when absent.
+    #[serde(default)]
+    pub default: Option<serde_json::Value>,
+    /// Everything else: the schema as written.
+    #[serde(flatten)]
+    pub schema: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One limit of a route.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteLimit {
+    /// How much.
+    pub rate: Rate,
+    /// For whom separately.
+    pub by: LimitBy,
+}
+
+/// Changes to a set of headers: first `remove`, then `set`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderChanges {
+    /// Names taken out.
+    pub remove: Vec<FieldName>,
+    /// Names with the one value they have afterwards.
+    pub set: IndexMap<FieldName, String>,
+}
+
+/// A response in the API's description.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentedResponse {
+    /// What it means.
+    pub description: String,
+}
