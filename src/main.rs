@@ -1,1 +1,228 @@
-fn main() {}
+//! The command line.
+//!
+//! Exit codes: 0 fine, 1 problems found (they are printed), 2 bad use or nothing to work on.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use tollgate::config::{Color, Report, Sources};
+use tollgate::gateway::Surroundings;
+use tollgate::server::{self, Checked, Demo, Setup, Source, StartError};
+use tollgate::telemetry::{self, Telemetry};
+
+mod commands;
+
+/// An allocation is a fifth of a proxied request with the C library's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Where the packaged configuration is.
+const DEFAULT_FILE: &str = "conf/tollgate.yaml";
+
+const AFTER_HELP: &str = "\
+Try it:
+  tollgate demo                        a gateway with a demo service, and curl lines to try
+  tollgate check conf/tollgate.yaml    every problem of a configuration, with its line
+  tollgate run conf/tollgate.yaml      serve it
+  tollgate reload conf/tollgate.yaml   after a change, without losing a request
+
+Exit codes: 0 fine, 1 problems found, 2 bad use.";
+
+/// An API gateway: typed routes, keys, plans and limits from one YAML file.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = AFTER_HELP, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a configuration until SIGTERM.
+    ///
+    /// Listeners are bound before anything is served; the log goes to standard error, access lines where
+    /// `access_log` says (standard output by default). SIGHUP reloads the file, SIGTERM drains and leaves.
+    Run(RunArgs),
+    /// Report every problem of a configuration, with file, line and column.
+    ///
+    /// Exits with 1 when there is an error; warnings alone exit with 0.
+    Check {
+        /// The configuration file.
+        file: PathBuf,
+        /// How to report.
+        #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+        format: ReportFormat,
+    },
+    /// Show the routes of a configuration as a table.
+    Routes {
+        /// The configuration file.
+        file: PathBuf,
+    },
+    /// Make a running gateway read its configuration again.
+    ///
+    /// Prints the report and exits with 1 when the file is refused; the old configuration goes on then.
+    Reload {
+        /// The file that the gateway runs, to find its admin listener.
+        #[arg(default_value = DEFAULT_FILE)]
+        file: PathBuf,
+        /// Address of the admin listener, when the file does not tell.
+        #[arg(long)]
+        admin: Option<std::net::SocketAddr>,
+    },
+    /// Start a gateway with a demo service, and print curl lines to try.
+    Demo,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The configuration file.
+    #[arg(default_value = DEFAULT_FILE)]
+    file: PathBuf,
+    /// Worker threads; default one per core.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// What the process log says.
+    #[arg(long, value_enum, default_value_t = LogLevel::Info)]
+    log: LogLevel,
+}
+
+/// How to report.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ReportFormat {
+    /// As a compiler does.
+    Text,
+    /// A JSON list, for editors and pipelines.
+    Json,
+}
+
+/// What the process log says.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogLevel {
+    /// Only what needs an operator.
+    Error,
+    /// Also what is unexpected.
+    Warn,
+    /// Also what an operator asked for.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+impl From<LogLevel> for log::LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(arguments) => run(arguments),
+        Command::Check { file, format } => check(&file, format),
+        Command::Routes { file } => routes(&file),
+        Command::Reload { file, admin } => commands::reload(&file, admin),
+        Command::Demo => demo(),
+    }
+}
+
+fn run(arguments: RunArgs) -> ExitCode {
+    telemetry::install(arguments.log.into());
+    serve(Setup {
+        source: Source::File(arguments.file),
+        threads: arguments.threads.map_or_else(cores, usize::from),
+        demo: Demo::Off,
+    })
+}
+
+fn demo() -> ExitCode {
+    telemetry::install(log::LevelFilter::Warn);
+    match commands::demo() {
+        Ok(setup) => serve(setup),
+        Err(message) => complain(&message),
+    }
+}
+
+fn serve(setup: Setup) -> ExitCode {
+    match server::run(setup) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Configuration(report, sources)) => {
+            let _ = std::io::stderr().write_all(render(&report, &sources).as_bytes());
+            ExitCode::from(1)
+        }
+        Err(StartError::Machine(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn check(file: &Path, format: ReportFormat) -> ExitCode {
+    if let Err(missing) = std::fs::metadata(file) {
+        return complain(&format!("{}: {missing}", file.display()));
+    }
+    let checked = compile(file);
+    let errors = checked.report.has_errors();
+    let text = match format {
+        ReportFormat::Json => format!("{:#}\n", checked.report.to_json(&checked.sources)),
+        ReportFormat::Text => {
+            let mut text = render(&checked.report, &checked.sources);
+            if let Some(gateway) = &checked.gateway {
+                text.push_str(&commands::summary(gateway));
+            }
+            text
+        }
+    };
+    print(&text);
+    ExitCode::from(u8::from(errors))
+}
+
+fn routes(file: &Path) -> ExitCode {
+    if let Err(missing) = std::fs::metadata(file) {
+        return complain(&format!("{}: {missing}", file.display()));
+    }
+    let checked = compile(file);
+    let Some(gateway) = checked.gateway else {
+        let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
+        return ExitCode::from(1);
+    };
+    print(&commands::table(&gateway));
+    ExitCode::SUCCESS
+}
+
+/// Names are not looked up: a file is right or wrong wherever it is checked.
+fn compile(file: &Path) -> Checked {
+    let telemetry = Telemetry::new(server::VERSION, "");
+    let lookup = |_: &str, _: u16| Ok(Vec::new());
+    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    server::check(&Source::File(file.to_owned()), &surroundings)
+}
+
+fn render(report: &Report, sources: &Sources) -> String {
+    let color = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        Color::Always
+    } else {
+        Color::Never
+    };
+    report.render(sources, color)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn complain(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(2)
+}
+
+/// Prints to standard output; a reader that has gone away (`| head`) is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

@@ -9,6 +9,7 @@
 
 mod decode;
 mod load;
+mod mask;
 mod place;
 mod report;
 mod values;
@@ -18,9 +19,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use decode::{Fault, decode};
-pub use load::{Loaded, Sources, load, load_text};
+pub use load::{Loaded, load, load_text};
 pub use place::{On, Place, Step};
-pub use report::{Problem, Report, Severity};
+pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
 
 /// A whole configuration file, version 1.
@@ -467,8 +468,8 @@ pub struct Parameter {
     /// May be absent.
     #[serde(default)]
     pub optional: bool,
-    /// Filled in when absent.
-    #[serde(default)]
+    /// Filled in when absent. `default: null` is a default too.
+    #[serde(default, deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub default: Option<serde_json::Value>,
     /// Everything else: the schema as written.
     #[serde(flatten)]
@@ -492,6 +493,7 @@ pub struct HeaderChanges {
     /// Names taken out.
     pub remove: Vec<FieldName>,
     /// Names with the one value they have afterwards.
+    #[serde(deserialize_with = "values::distinct_headers")]
     pub set: IndexMap<FieldName, String>,
 }
 

@@ -1,0 +1,240 @@
+//! From files to a [`Config`].
+//!
+//! Each file is read, parsed, its merges and placeholders resolved; then the included files are put together with the
+//! main one and the whole is decoded. Faults in the files are all found before the configuration is given up. The
+//! environment comes in as an argument; no message repeats what a placeholder stood for.
+//!
+//! It does not check what names refer to: that is the compiler's part.
+
+mod compose;
+mod parse;
+mod placeholder;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use ring::digest;
+use serde_yaml::Value;
+
+use super::Config;
+use super::decode::{Fault, MOST_FAULTS, decode};
+use super::place::{On, Place};
+use super::report::{Locator, Report, Sources, Spot};
+use parse::Fail;
+use placeholder::World;
+
+/// The largest file that is read.
+const LARGEST_FILE: u64 = 16 << 20;
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// A configuration that was read without an error.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What was written.
+    pub config: Config,
+    /// SHA-256 of the whole value after includes, merges and placeholders, in hexadecimal. Comments, layout and the
+    /// way a file is split do not change it.
+    pub text_hash: String,
+    /// The values that came from placeholders and must not be shown.
+    pub interpolated: Vec<Place>,
+    /// Every file that was read, those of `${file:…}` too. The named file is first.
+    pub files: Vec<PathBuf>,
+}
+
+/// Reads the configuration at `path`. `env` gives the environment's variables. There is a configuration exactly when
+/// the report has no error.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Loaded>, Report, Sources) {
+    let mut loader = Loader::new(env);
+    let name = path.display().to_string();
+    match read_file(path, LARGEST_FILE) {
+        Ok(bytes) => {
+            loader.files.push(path.to_owned());
+            let directory = path.parent().unwrap_or(Path::new(""));
+            loader.main(name, bytes, Some(directory));
+        }
+        Err(error) => {
+            let file = loader.sources.add(name.clone(), String::new());
+            let problem = loader.report.error(Place::root(), format!("cannot read {name}: {error}"));
+            problem.at(Spot { file, bytes: 0..0 });
+        }
+    }
+    loader.finish()
+}
+
+/// Reads a configuration that stands in a text called `name`. There are no files and no environment in it: `include`
+/// and placeholders without a default are problems.
+pub fn load_text(name: &str, text: impl AsRef<[u8]>) -> (Option<Loaded>, Report, Sources) {
+    let mut loader = Loader::new(&|_| None);
+    let text = text.as_ref();
+    if u64::try_from(text.len()).is_ok_and(|length| length <= LARGEST_FILE) {
+        loader.main(name.to_owned(), text.to_vec(), None);
+    } else {
+        loader.report.error(Place::root(), format!("{name} is larger than {LARGEST_FILE} bytes"));
+    }
+    loader.finish()
+}
+
+struct Loader<'e> {
+    env: &'e dyn Fn(&str) -> Option<String>,
+    report: Report,
+    sources: Sources,
+    files: Vec<PathBuf>,
+    /// The merged value, once every file could be parsed.
+    value: Option<Value>,
+}
+
+impl<'e> Loader<'e> {
+    fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
+        Self { env, report: Report::default(), sources: Sources::default(), files: Vec::new(), value: None }
+    }
+
+    fn main(&mut self, name: String, bytes: Vec<u8>, directory: Option<&Path>) {
+        let (_, main) = self.document(name, bytes, directory);
+        if let Some(main) = main {
+            self.value = compose::compose(self, main, directory);
+        }
+    }
+
+    /// One file with its merges and placeholders resolved, if it is a mapping at all.
+    fn document(&mut self, name: String, bytes: Vec<u8>, directory: Option<&Path>) -> (usize, Option<Value>) {
+        let (text, parsed) = parse::parse(bytes);
+        let file = self.sources.add(name, text);
+        let mut value = match parsed {
+            Ok(value) => value,
+            Err(fail) => {
+                self.refuse(file, fail);
+                return (file, None);
+            }
+        };
+        let mut faults = Vec::new();
+        parse::merge(&mut value, &Place::root(), &mut faults);
+        let mut world = World { env: self.env, directory, files: &mut self.files };
+        placeholder::resolve(&mut value, &Place::root(), &mut world, &mut faults);
+        self.faults_in(file, faults);
+        (file, Some(value))
+    }
+
+    /// Reports what made a file unreadable as YAML.
+    fn refuse(&mut self, file: usize, fail: Fail) {
+        let start = match (fail.char, self.sources.file(file)) {
+            (Some(char), Some(source)) => source.byte_of_char(char),
+            _ => 0,
+        };
+        let rest = self.sources.file(file).and_then(|source| source.text.get(start..)).unwrap_or_default();
+        let meant = rest.chars().take(fail.width).take_while(|char| !matches!(char, '\r' | '\n'));
+        let end = start + meant.map(char::len_utf8).sum::<usize>();
+        let problem = self.report.error(Place::root(), fail.message);
+        problem.at(Spot { file, bytes: start..end });
+        if let Some(help) = fail.help {
+            problem.help(help);
+        }
+    }
+
+    /// Reports faults at places of one file.
+    fn faults_in(&mut self, file: usize, faults: Vec<Fault>) {
+        if faults.is_empty() {
+            return;
+        }
+        let locator = Locator::new(&self.sources);
+        for fault in faults.into_iter().take(MOST_FAULTS) {
+            let spot = locator.find(file, &fault.place, fault.on);
+            self.report.fault(fault).at(spot);
+        }
+    }
+
+    fn finish(mut self) -> (Option<Loaded>, Report, Sources) {
+        let loaded = match self.value.take() {
+            Some(value) if is_other_version(&value) => {
+                self.refuse_version();
+                None
+            }
+            Some(value) => self.decode(&value),
+            None => None,
+        };
+        if self.report.problems().len() >= MOST_FAULTS {
+            self.report.warning(Place::root(), "there may be more problems than are shown here");
+        }
+        let loaded = loaded.filter(|_| !self.report.has_errors());
+        (loaded, self.report, self.sources)
+    }
+
+    fn decode(&mut self, value: &Value) -> Option<Loaded> {
+        let (config, faults) = decode::<Config>(value);
+        for fault in faults {
+            self.report.fault(fault);
+        }
+        let config = config?;
+        if config.version != VERSION {
+            self.refuse_version();
+            return None;
+        }
+        let mut interpolated = Vec::new();
+        placeholder::places(value, &Place::root(), &mut interpolated);
+        let files = std::mem::take(&mut self.files);
+        Some(Loaded { config, text_hash: hash(value), interpolated, files })
+    }
+
+    fn refuse_version(&mut self) {
+        let problem = self.report.error(Place::root().key("version"), "this version of the format is not known");
+        problem.help(format!("expected {VERSION}"));
+    }
+}
+
+/// Whether the file says that it is of another version: then nothing else in it can be judged.
+fn is_other_version(value: &Value) -> bool {
+    value.get("version").is_some_and(|version| version.is_number() && version.as_u64() != Some(VERSION.into()))
+}
+
+/// A fault at a value.
+fn fault(place: &Place, on: On, message: String, help: &str) -> Fault {
+    Fault { place: place.clone(), on, message, help: Some(help.to_owned()) }
+}
+
+fn read_file(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(largest + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= largest) {
+        return Ok(bytes);
+    }
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {largest} bytes")))
+}
+
+/// The SHA-256 of a value. Each node is written with its kind and length, so that no two values are written alike.
+fn hash(value: &Value) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    write_node(&mut context, value);
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write_node(context: &mut digest::Context, value: &Value) {
+    let mut write = |kind: u8, length: usize, bytes: &[u8]| {
+        context.update(&[kind]);
+        context.update(&length.to_le_bytes());
+        context.update(bytes);
+    };
+    match value {
+        Value::Null => write(b'n', 0, b""),
+        Value::Bool(value) => write(b'b', usize::from(*value), b""),
+        Value::Number(number) => {
+            let text = number.to_string();
+            write(b'd', text.len(), text.as_bytes());
+        }
+        Value::String(text) => write(b's', text.len(), text.as_bytes()),
+        Value::Sequence(elements) => {
+            write(b'l', elements.len(), b"");
+            elements.iter().for_each(|element| write_node(context, element));
+        }
+        Value::Mapping(mapping) => {
+            write(b'm', mapping.len(), b"");
+            for (key, value) in mapping {
+                write_node(context, key);
+                write_node(context, value);
+            }
+        }
+        Value::Tagged(tagged) => write_node(context, &tagged.value),
+    }
+}

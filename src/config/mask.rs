@@ -1,0 +1,78 @@
+//! The configuration as it may be shown: defaults filled in, secrets masked.
+//!
+//! Masked are the hashes of keys (by their type), every value that came from a placeholder (`${env:…}`, `${file:…}`
+//! are how secrets come in), and the values of headers that carry credentials.
+
+use serde_json::Value;
+
+use super::{Loaded, Place, Step};
+
+/// What stands for a secret.
+pub(super) const MASK: &str = "***";
+
+/// Headers whose values are credentials.
+const CREDENTIAL_HEADERS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"];
+
+impl Loaded {
+    /// The configuration for the eyes of operators.
+    pub fn masked(&self) -> Value {
+        // Every type in a configuration has a JSON form; were one not to, nothing is shown rather than something.
+        let mut value = serde_json::to_value(&self.config).unwrap_or_default();
+        for place in &self.interpolated {
+            mask_place(&mut value, place);
+        }
+        for route in value["routes"].as_array_mut().into_iter().flatten() {
+            for changes in ["request_headers", "response_headers"] {
+                let set = route[changes]["set"].as_object_mut().into_iter().flatten();
+                set.filter(|(name, _)| CREDENTIAL_HEADERS.contains(&name.as_str()))
+                    .for_each(|(_, value)| *value = MASK.into());
+            }
+        }
+        value
+    }
+}
+
+fn mask_place(value: &mut Value, place: &Place) {
+    let found = place.0.iter().try_fold(value, |value, step| match step {
+        Step::Key(key) => value.get_mut(key),
+        Step::Index(index) => value.get_mut(index),
+    });
+    if let Some(found) = found {
+        *found = MASK.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load;
+
+    #[test]
+    fn placeholders_hashes_and_credentials_are_masked_and_nothing_else() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "
+version: 1
+listeners: [{ address: 127.0.0.1:8080 }]
+services: { users: { url: 'http://${env:HOST}:80' } }
+authenticators: { key: { api_key: { header: x-api-key } } }
+consumers: { alice: { api_keys: [{ sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 }] } }
+routes:
+  - name: users
+    method: GET
+    gateway_path: /users
+    service: users
+    auth: [key]
+    request_headers: { set: { authorization: Bearer abc, x-team: blue } }
+";
+        std::fs::write(file.path(), text).unwrap();
+        let (loaded, report, sources) = load(file.path(), &|_| Some("secret.internal".to_owned()));
+        let masked =
+            loaded.unwrap_or_else(|| panic!("{}", report.render(&sources, crate::config::Color::Never))).masked();
+        let shown = masked.to_string();
+        for secret in ["secret.internal", "9f86d081", "Bearer abc"] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+        assert_eq!(masked["services"]["users"]["url"], "***");
+        assert_eq!(masked["routes"][0]["request_headers"]["set"]["x-team"], "blue");
+        assert_eq!(masked["guard"]["header_timeout"], "10s");
+    }
+}

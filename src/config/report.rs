@@ -1,0 +1,150 @@
+//! Everything that is wrong with a configuration, each fault at its line and column.
+//!
+//! A [`Report`] only collects. Lines are looked up when it is drawn, so a good file pays nothing for them. An error
+//! keeps the configuration from running, a warning does not.
+
+mod locate;
+mod render;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use super::decode::Fault;
+use super::place::{On, Place};
+
+pub(super) use locate::Locator;
+pub use render::Color;
+pub use sources::Sources;
+
+/// Whether a problem keeps the configuration from running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It does not.
+    Warning,
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether it keeps the configuration from running.
+    pub severity: Severity,
+    /// Where in the merged configuration.
+    pub place: Place,
+    /// Whether the key there is meant, or the value.
+    pub on: On,
+    /// What is wrong, in lower case and without a final dot.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+    /// The spot in the text, where it is known without the place: syntax errors, files that cannot be merged.
+    pub spot: Option<Spot>,
+}
+
+/// Bytes of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spot {
+    /// Number of the file in [`Sources`].
+    pub file: usize,
+    /// The bytes meant.
+    pub bytes: Range<usize>,
+}
+
+/// All faults of a configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    problems: Vec<Problem>,
+}
+
+impl Problem {
+    /// Adds what would be right.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Points at the key instead of the value.
+    pub fn on_key(&mut self) -> &mut Self {
+        self.on = On::Key;
+        self
+    }
+
+    /// Points at these bytes of a file, whatever the place.
+    pub(super) fn at(&mut self, spot: Spot) -> &mut Self {
+        self.spot = Some(spot);
+        self
+    }
+}
+
+impl Report {
+    /// Adds a fault that keeps the configuration from running.
+    pub fn error(&mut self, place: Place, message: impl Into<String>) -> &mut Problem {
+        self.add(Severity::Error, place, message.into())
+    }
+
+    /// Adds a fault that does not.
+    pub fn warning(&mut self, place: Place, message: impl Into<String>) -> &mut Problem {
+        self.add(Severity::Warning, place, message.into())
+    }
+
+    /// Adds a fault of decoding.
+    pub(super) fn fault(&mut self, fault: Fault) -> &mut Problem {
+        let problem = self.error(fault.place, fault.message);
+        problem.on = fault.on;
+        problem.help = fault.help;
+        problem
+    }
+
+    /// Adds the problems of another report behind these.
+    pub fn extend(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+    }
+
+    /// Whether the configuration must not run.
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// All problems, in the order in which they were found.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    fn add(&mut self, severity: Severity, place: Place, message: String) -> &mut Problem {
+        let problem = Problem { severity, place, on: On::Value, message, help: None, spot: None };
+        self.problems.push_mut(problem)
+    }
+}
+
+/// What the writer of an undefined `word` may have meant, or what there is.
+pub fn suggest<'a>(word: &str, defined: impl Iterator<Item = &'a str>) -> String {
+    let defined: Vec<&str> = defined.collect();
+    match nearest(word, &defined) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None if defined.is_empty() => "none is defined".to_owned(),
+        None => format!("defined: {}", listed(&defined)),
+    }
+}
+
+/// The candidate that differs from `word` in a third of its letters at most.
+pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let length = |text: &str| text.chars().count();
+    candidates
+        .iter()
+        .map(|candidate| (strsim::osa_distance(word, candidate), *candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| distance * 3 <= length(word).max(length(candidate)))
+        .map(|(_, candidate)| candidate)
+}
+
+/// The words, or the first of many.
+pub(super) fn listed(words: &[&str]) -> String {
+    const MOST: usize = 12;
+    match words.get(..MOST) {
+        Some(first) if words.len() > MOST => format!("{} and {} more", first.join(", "), words.len() - MOST),
+        _ => words.join(", "),
+    }
+}

@@ -1,0 +1,207 @@
+//! Values that may be written in more than one shape: one or many, a word or a list, a word or a mapping.
+//!
+//! Each visitor only looks at the shape and hands the rest on, so that a fault inside keeps its own place and text.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::FieldName;
+use crate::config::{Auth, Parameter, Public};
+
+/// A value, or a list of them. Absent: none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneOrMany<T>(Vec<T>);
+
+/// Query parameters that pass.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parameters {
+    /// `any`: everything.
+    Any,
+    /// These, checked.
+    Named(IndexMap<String, Parameter>),
+}
+
+impl<T> OneOrMany<T> {
+    /// All of them, in order.
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> From<Vec<T>> for OneOrMany<T> {
+    fn from(values: Vec<T>) -> Self {
+        Self(values)
+    }
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self::Named(IndexMap::new())
+    }
+}
+
+/// A value that is there even when it is `null`.
+pub(in crate::config) fn present<'de, D>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    serde_json::Value::deserialize(deserializer).map(Some)
+}
+
+/// Header values by name, where `X-A` and `x-a` are the same name and must not both be there.
+pub(in crate::config) fn distinct_headers<'de, D>(deserializer: D) -> Result<IndexMap<FieldName, String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_map(HeadersVisitor)
+}
+
+struct HeadersVisitor;
+
+impl<'de> Visitor<'de> for HeadersVisitor {
+    type Value = IndexMap<FieldName, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of header names to values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut headers = IndexMap::new();
+        while let Some((name, value)) = map.next_entry::<FieldName, String>()? {
+            match headers.entry(name) {
+                Entry::Occupied(entry) => {
+                    return Err(de::Error::custom(format_args!("header `{}` is there twice", entry.key())));
+                }
+                Entry::Vacant(entry) => entry.insert(value),
+            };
+        }
+        Ok(headers)
+    }
+}
+
+struct OneOrManyVisitor<T>(PhantomData<T>);
+
+/// One scalar of the type.
+macro_rules! visit_one {
+    ($($visit:ident $scalar:ty),*) => {$(
+        fn $visit<E: de::Error>(self, scalar: $scalar) -> Result<Self::Value, E> {
+            T::deserialize(scalar.into_deserializer()).map(|one| OneOrMany(vec![one]))
+        }
+    )*};
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
+    type Value = OneOrMany<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value or a list")
+    }
+
+    visit_one!(visit_bool bool, visit_u64 u64, visit_i64 i64, visit_f64 f64, visit_str &str);
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        T::deserialize(().into_deserializer()).map(|one| OneOrMany(vec![one]))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(|one| OneOrMany(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
+    }
+}
+
+impl<T: Serialize> Serialize for OneOrMany<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+struct ParametersVisitor;
+
+impl<'de> Visitor<'de> for ParametersVisitor {
+    type Value = Parameters;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`any` or a mapping of parameters")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Parameters, E> {
+        match text {
+            "any" => Ok(Parameters::Any),
+            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Parameters, A::Error> {
+        IndexMap::deserialize(MapAccessDeserializer::new(map)).map(Parameters::Named)
+    }
+}
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ParametersVisitor)
+    }
+}
+
+impl Serialize for Parameters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.serialize_str("any"),
+            Self::Named(parameters) => {
+                let mut map = serializer.serialize_map(Some(parameters.len()))?;
+                for (name, parameter) in parameters {
+                    map.serialize_entry(name, parameter)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+struct AuthVisitor;
+
+impl<'de> Visitor<'de> for AuthVisitor {
+    type Value = Auth;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`public` or a list of authenticators")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Auth, E> {
+        match text {
+            "public" => Ok(Auth::Public(Public::Public)),
+            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Auth, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Auth::Any)
+    }
+}
+
+impl<'de> Deserialize<'de> for Auth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AuthVisitor)
+    }
+}

@@ -1,0 +1,260 @@
+//! Who may call: authenticators, plans, consumers and their keys.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use indexmap::IndexMap;
+use jiff::tz::TimeZone;
+
+use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
+use crate::gateway::{Consumer, Plan};
+use crate::policy::authenticate::{Forward, KeyPlace, Keyring, Part};
+use crate::policy::headers::{is_framing, is_own};
+use crate::policy::limit::{Limit, Subject, Unit};
+
+/// What routes and the gateway need to know of callers.
+pub(super) struct Callers {
+    /// The key's place of each authenticator.
+    pub authenticators: IndexMap<String, KeyPlace>,
+    /// Plans by name.
+    pub plans: IndexMap<String, Arc<Plan>>,
+    /// Every API key.
+    pub keys: Keyring<Arc<Consumer>>,
+    /// Where days and months begin.
+    pub timezone: TimeZone,
+}
+
+impl Callers {
+    /// Every place where a key may stand. One that any authenticator keeps from services is kept from all.
+    pub fn places(&self) -> Vec<KeyPlace> {
+        let mut places: Vec<KeyPlace> = Vec::new();
+        for place in self.authenticators.values() {
+            match places.iter_mut().find(|known| known.part == place.part) {
+                Some(known) if place.forward == Forward::Strip => known.forward = Forward::Strip,
+                Some(_) => {}
+                None => places.push(place.clone()),
+            }
+        }
+        places
+    }
+}
+
+pub(super) fn compile(config: &Config, report: &mut Report) -> Callers {
+    let timezone = TimeZone::get(&config.timezone).unwrap_or_else(|_| {
+        report
+            .error(Place::root().key("timezone"), format!("unknown time zone `{}`", config.timezone))
+            .help("an IANA name such as `UTC` or `Europe/Berlin`");
+        TimeZone::UTC
+    });
+    let authenticators = authenticators(config, report);
+    let mut limits = Limits { timezone: &timezone, report };
+    let plans: IndexMap<_, _> =
+        config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, config)))).collect();
+    let keys = consumers(config, &plans, report);
+    Callers { authenticators, plans, keys, timezone }
+}
+
+fn authenticators(config: &Config, report: &mut Report) -> IndexMap<String, KeyPlace> {
+    let mut compiled = IndexMap::new();
+    for (name, authenticator) in &config.authenticators {
+        let place = Place::root().key("authenticators").key(name).key("api_key");
+        if let Some(part) = key_part(&authenticator.api_key, &place, report) {
+            let forward = if authenticator.api_key.forward { Forward::Pass } else { Forward::Strip };
+            compiled.insert(name.clone(), KeyPlace { part, forward });
+        }
+    }
+    compiled
+}
+
+fn key_part(written: &config::ApiKey, place: &Place, report: &mut Report) -> Option<Part> {
+    match (&written.header, &written.query, &written.cookie) {
+        (Some(header), None, None) => match header.parse::<HeaderName>() {
+            Ok(name) if !is_framing(&name) && !is_own(&name) && name != http::header::COOKIE => {
+                Some(Part::Header(name))
+            }
+            _ => {
+                let place = place.clone().key("header");
+                report.error(place, format!("a key cannot be sent as header `{header}`")).help("usual is `x-api-key`");
+                None
+            }
+        },
+        (None, Some(query), None) if !query.is_empty() => Some(Part::Query(query.as_str().into())),
+        (None, None, Some(cookie)) if is_token(cookie) => Some(Part::Cookie(cookie.as_str().into())),
+        (None, Some(_), None) => {
+            report.error(place.clone().key("query"), "the parameter needs a name");
+            None
+        }
+        (None, None, Some(cookie)) => {
+            report.error(place.clone().key("cookie"), format!("`{cookie}` is no cookie name"));
+            None
+        }
+        _ => {
+            report
+                .error(place.clone(), "the key stands in exactly one place")
+                .on_key()
+                .help("`header: x-api-key`, `query: NAME` or `cookie: NAME`");
+            None
+        }
+    }
+}
+
+/// An RFC 9110 token.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Text that may be a header's value, and a name in metrics and logs.
+pub(super) fn name_header(name: &str, place: Place, report: &mut Report) -> HeaderValue {
+    let plain = !name.is_empty() && name.len() <= 128 && name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    match HeaderValue::from_str(name) {
+        Ok(value) if plain && name.trim() == name => value,
+        _ => {
+            report
+                .error(place, format!("`{name}` cannot be sent as a header"))
+                .on_key()
+                .help("1 to 128 printable ASCII characters");
+            HeaderValue::from_static("invalid")
+        }
+    }
+}
+
+fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut Report) -> Keyring<Arc<Consumer>> {
+    let mut keys = Keyring::default();
+    for (name, written) in &config.consumers {
+        let place = Place::root().key("consumers").key(name);
+        let plan = match &written.plan {
+            Some(plan) if config.plans.contains_key(plan) => plans.get(plan).cloned(),
+            Some(plan) => {
+                report
+                    .error(place.clone().key("plan"), format!("unknown plan `{plan}`"))
+                    .help(suggest(plan, config.plans.keys().map(String::as_str)));
+                None
+            }
+            None if config.plans.is_empty() => None,
+            None => {
+                report
+                    .error(place.clone(), format!("consumer `{name}` has no plan"))
+                    .on_key()
+                    .help("once plans are defined, every consumer has one");
+                None
+            }
+        };
+        let consumer = Arc::new(Consumer {
+            name: name.as_str().into(),
+            plan,
+            name_header: name_header(name, place.clone(), report),
+            groups_header: groups_header(&written.groups, &place, report),
+            subject: Subject::consumer(name),
+        });
+        if written.api_keys.is_empty() {
+            report
+                .warning(place.clone(), format!("consumer `{name}` has no key, so nobody can call as it"))
+                .on_key()
+                .help("add `api_keys: [{ sha256: \"…\" }]`");
+        }
+        for (index, key) in written.api_keys.iter().enumerate() {
+            if let Err(owner) = keys.add(key.sha256.0, Arc::clone(&consumer)) {
+                let message = format!("this key belongs to consumer `{}` already", owner.name);
+                report.error(place.clone().key("api_keys").index(index).key("sha256"), message);
+            }
+        }
+    }
+    keys
+}
+
+fn groups_header(groups: &[String], place: &Place, report: &mut Report) -> Option<HeaderValue> {
+    if groups.is_empty() {
+        return None;
+    }
+    for (index, group) in groups.iter().enumerate() {
+        let printable = !group.is_empty() && group.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b',');
+        if !printable {
+            report
+                .error(place.clone().key("groups").index(index), format!("`{group}` cannot be listed in a header"))
+                .help("printable ASCII without spaces and commas");
+        }
+    }
+    HeaderValue::from_str(&groups.join(",")).ok()
+}
+
+/// Compiles limits; the place of each is where its rate is written.
+pub(super) struct Limits<'a> {
+    /// Where days and months begin.
+    pub timezone: &'a TimeZone,
+    /// Where problems go.
+    pub report: &'a mut Report,
+}
+
+impl Limits<'_> {
+    fn plan(&mut self, name: &str, written: &config::Plan, config: &Config) -> Plan {
+        let place = Place::root().key("plans").key(name);
+        let owner = format!("plan/{name}");
+        let each_route =
+            self.list(written.each_route.as_slice(), &place.clone().key("each_route"), &owner, "each-route");
+        let total = self.list(written.total.as_slice(), &place.clone().key("total"), &owner, "total");
+        let mut routes = HashMap::new();
+        for (route, rates) in &written.routes {
+            let place = place.clone().key("routes").key(route);
+            if !config.routes.iter().any(|known| known.name == *route) {
+                let names = config.routes.iter().map(|route| route.name.as_str());
+                self.report
+                    .error(place.clone(), format!("unknown route `{route}`"))
+                    .on_key()
+                    .help(suggest(route, names));
+            }
+            let identity = format!("{owner}/route/{route}");
+            routes.insert(route.as_str().into(), self.list(rates.as_slice(), &place, &identity, "route"));
+        }
+        let concurrency = written.concurrency.and_then(|max| {
+            let limit = Limit::concurrency(&format!("{owner}/concurrency"), "concurrency", max);
+            let place = place.clone().key("concurrency");
+            limit.map_err(|fault| self.report.error(place, fault.to_string()).help("at least 1")).ok()
+        });
+        let name_header = name_header(name, place, self.report);
+        Plan { name: name.into(), name_header, each_route, routes, total, concurrency }
+    }
+
+    fn list(&mut self, rates: &[Rate], place: &Place, owner: &str, word: &str) -> Vec<Limit> {
+        let mut limits = Vec::new();
+        for (index, rate) in rates.iter().enumerate() {
+            let place = if rates.len() == 1 { place.clone() } else { place.clone().index(index) };
+            if rates[..index].iter().any(|other| other.period == rate.period) {
+                let message = format!("this list limits each {} already", period_word(rate.period));
+                self.report.error(place, message).help("the stricter of the two is enough");
+                continue;
+            }
+            limits.extend(self.limit(rate, place, &format!("{owner}/{word}"), word));
+        }
+        limits
+    }
+
+    /// One limit. Its identity holds the period but not the numbers, so that its counters live on when these change.
+    pub fn limit(&mut self, rate: &Rate, place: Place, owner: &str, word: &str) -> Option<Limit> {
+        let period = period_word(rate.period);
+        let (identity, name) = (format!("{owner}/{period}"), format!("{word}-{period}"));
+        let count = rate.count;
+        let burst = rate.burst.unwrap_or(count);
+        let rolling = |seconds| Limit::rate(&identity, &name, count, Duration::from_secs(seconds), burst);
+        let calendar = |unit| Limit::quota(&identity, &name, count, unit, self.timezone.clone());
+        let limit = match rate.period {
+            Period::Second => rolling(1),
+            Period::Minute => rolling(60),
+            Period::Hour => rolling(3600),
+            Period::Day => calendar(Unit::Day),
+            Period::Month => calendar(Unit::Month),
+        };
+        limit.map_err(|fault| self.report.error(place, fault.to_string())).ok()
+    }
+}
+
+fn period_word(period: Period) -> &'static str {
+    match period {
+        Period::Second => "second",
+        Period::Minute => "minute",
+        Period::Hour => "hour",
+        Period::Day => "day",
+        Period::Month => "month",
+    }
+}

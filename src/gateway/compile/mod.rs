@@ -1,0 +1,161 @@
+//! From what was written to what runs.
+//!
+//! [`compile`] is a pure function: the network (looking up names) and the registry of metrics come in from outside.
+//! Making the runtime value is the check: what cannot be made becomes a problem at its place, and compiling goes on,
+//! so that one run reports everything. A generation comes out only when the report has no error.
+
+mod callers;
+mod routes;
+mod services;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::{self, AccessFormat, Config, ErrorFormat, Period, Place, Report};
+use crate::policy::flood::Flood;
+use crate::policy::rejection::Format;
+use crate::telemetry::{self, Telemetry};
+
+use super::{ConnectionLimits, Gateway, RequestLimits};
+
+/// What a generation takes from the process it is for.
+pub struct Surroundings<'a> {
+    /// Where metrics are registered.
+    pub telemetry: &'a Telemetry,
+    /// Looks a name up.
+    pub lookup: &'a dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    /// Number of the generation.
+    pub generation: u64,
+    /// The flood guard of the running generation, kept when its rate is the same.
+    pub flood: Option<Arc<Flood>>,
+}
+
+/// Compiles a configuration.
+///
+/// `hash` names its text, `masked` is what the admin listener shows of it. `None` when there are errors; they are in
+/// the report, beside those it had before.
+pub fn compile(
+    config: &Config,
+    hash: &str,
+    masked: serde_json::Value,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<Gateway> {
+    check_top(config, report);
+    let services = services::compile(&config.services, surroundings, report);
+    let callers = callers::compile(config, report);
+    let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
+    warn_of_unused(config, report);
+    let flood = flood(config, surroundings.flood.as_ref(), report);
+    if report.has_errors() {
+        return None;
+    }
+    Some(Gateway {
+        generation: surroundings.generation,
+        hash: hash.into(),
+        configuration: masked,
+        connection_limits: connection_limits(&config.guard),
+        request_limits: request_limits(&config.guard),
+        flood,
+        trusted_proxies: config.trusted_proxies.clone(),
+        format: match config.error_format {
+            ErrorFormat::Problem => Format::Problem,
+            ErrorFormat::Fastapi => Format::Fastapi,
+        },
+        access_format: (config.access_log.path != "off").then_some(match config.access_log.format {
+            AccessFormat::Json => telemetry::Format::Json,
+            AccessFormat::Text => telemetry::Format::Text,
+        }),
+        key_places: callers.places(),
+        keys: callers.keys,
+        router: compiled.router,
+        routes: compiled.routes,
+        services: services.into_values().collect(),
+        unmatched: surroundings.telemetry.route("-"),
+        drain_timeout: config.drain.timeout.get(),
+    })
+}
+
+fn check_top(config: &Config, report: &mut Report) {
+    let place = Place::root().key("listeners");
+    if config.listeners.is_empty() {
+        report.error(place, "the gateway listens nowhere").help("for example `- address: 0.0.0.0:8080`");
+    }
+    let mut seen = HashSet::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        if listener.address.port() != 0 && !seen.insert(listener.address) {
+            let place = Place::root().key("listeners").index(index).key("address");
+            report.error(place, format!("{} is listened on already", listener.address));
+        }
+    }
+    if let Some(admin) = &config.admin {
+        let place = Place::root().key("admin").key("address");
+        if seen.contains(&admin.address) {
+            report.error(place, "clients are listened for on this address").help("take another port for operators");
+        } else if !admin.address.ip().is_loopback() {
+            report
+                .warning(place, "the admin listener answers everyone who can reach this address")
+                .help("keep it on 127.0.0.1, or on a private network");
+        }
+    }
+    for (index, net) in config.trusted_proxies.iter().enumerate() {
+        if net.prefix_len() == 0 {
+            let place = Place::root().key("trusted_proxies").index(index);
+            report
+                .warning(place, "every client is trusted to name its own address")
+                .help("list only the addresses of your own proxies");
+        }
+    }
+    if config.routes.is_empty() {
+        report.warning(Place::root().key("routes"), "there are no routes: every request is answered 404");
+    }
+}
+
+/// Names that nothing refers to are often a misspelling elsewhere.
+fn warn_of_unused(config: &Config, report: &mut Report) {
+    let services: HashSet<&str> = config.routes.iter().map(|route| route.service.as_str()).collect();
+    for name in config.services.keys().filter(|name| !services.contains(name.as_str())) {
+        report.warning(Place::root().key("services").key(name), format!("no route uses service `{name}`")).on_key();
+    }
+    let plans: HashSet<&str> = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref()).collect();
+    for name in config.plans.keys().filter(|name| !plans.contains(name.as_str())) {
+        report.warning(Place::root().key("plans").key(name), format!("no consumer has plan `{name}`")).on_key();
+    }
+}
+
+fn connection_limits(guard: &config::Guard) -> ConnectionLimits {
+    ConnectionLimits {
+        header_timeout: guard.header_timeout.get(),
+        idle_timeout: guard.idle_timeout.get(),
+        max_connections: guard.max_connections as usize,
+        max_per_address: guard.max_connections_per_address.map(|max| max as usize),
+    }
+}
+
+fn request_limits(guard: &config::Guard) -> RequestLimits {
+    let bytes = |size: config::Size| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+    RequestLimits {
+        header_bytes: bytes(guard.header_bytes),
+        header_count: guard.header_count as usize,
+        uri_bytes: bytes(guard.uri_bytes),
+        body_timeout: guard.body_timeout.get(),
+        body_memory: guard.body_memory.bytes(),
+    }
+}
+
+fn flood(config: &Config, running: Option<&Arc<Flood>>, report: &mut Report) -> Option<Arc<Flood>> {
+    let rate = config.guard.flood?;
+    let place = Place::root().key("guard").key("flood");
+    if rate.period != Period::Second || rate.burst.is_some() {
+        report
+            .error(place, "the flood guard counts per second, without a burst")
+            .help("for example `500/second`; slower rates are limits of a route, `by: client_ip`");
+        return None;
+    }
+    match running {
+        Some(flood) if flood.per_second() == rate.count => Some(Arc::clone(flood)),
+        _ => Some(Arc::new(Flood::new(rate.count))),
+    }
+}

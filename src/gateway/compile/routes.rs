@@ -1,0 +1,496 @@
+//! Routes: template, service, contract, access, limits, headers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use http::{HeaderName, Method};
+use indexmap::IndexMap;
+
+use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Report, Step, suggest};
+use crate::gateway::router::{HostPattern, RouterBuilder};
+use crate::gateway::template::Template;
+use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
+use crate::policy::authenticate::{KeyPlace, Part};
+use crate::policy::contract::{
+    BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, Position, QueryContract,
+    SchemaFault, TextParameter, Undeclared,
+};
+use crate::policy::headers::{HeaderEdits, is_framing, is_own};
+use crate::telemetry::Telemetry;
+
+use super::callers::{Callers, Limits};
+use super::services::Services;
+
+/// Largest body where neither route nor defaults say another.
+const MAX_BODY: config::Size = config::Size::from_kib(1024);
+
+/// All routes, and the router that finds them.
+pub(super) struct Compiled {
+    pub router: Router<Arc<Route>>,
+    pub routes: Vec<Arc<Route>>,
+}
+
+pub(super) fn compile(
+    config: &Config,
+    services: &Services,
+    callers: &Callers,
+    telemetry: &Telemetry,
+    report: &mut Report,
+) -> Compiled {
+    let mut builder = RouterBuilder::new();
+    let mut routes: Vec<Arc<Route>> = Vec::new();
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    let mut operations: HashMap<&str, usize> = HashMap::new();
+    for (index, written) in config.routes.iter().enumerate() {
+        let place = Place::root().key("routes").index(index);
+        if let Some(first) = names.insert(&written.name, index) {
+            let message = format!("route name `{}` is used by routes[{first}] already", written.name);
+            report.error(place.clone().key("name"), message);
+        }
+        let operation = written.operation_id.as_deref().unwrap_or(&written.name);
+        if let Some(first) = operations.insert(operation, index) {
+            let message = format!("operation id `{operation}` is used by routes[{first}] already");
+            report.error(place.clone().key("operation_id"), message);
+        }
+        let mut compiler = RouteCompiler { config, services, callers, telemetry, written, place, report };
+        let Some((route, host)) = compiler.route() else { continue };
+        let route = Arc::new(route);
+        let place = Place::root().key("routes").index(index).key("gateway_path");
+        if let Err(conflict) = builder.add(host.as_ref(), &route.methods, &route.template, Arc::clone(&route)) {
+            let message = format!(
+                "route `{}` and route `{}` (`{}`) match the same {} requests: {}",
+                route.name, conflict.other.name, conflict.other.gateway_path, conflict.method, conflict.reason
+            );
+            report.error(place, message);
+        }
+        routes.push(route);
+    }
+    Compiled { router: builder.build(), routes }
+}
+
+struct RouteCompiler<'a> {
+    config: &'a Config,
+    services: &'a Services,
+    callers: &'a Callers,
+    telemetry: &'a Telemetry,
+    written: &'a config::Route,
+    place: Place,
+    report: &'a mut Report,
+}
+
+impl RouteCompiler<'_> {
+    /// Every part is compiled, whatever is wrong with the others; only then the route is made or not.
+    fn route(&mut self) -> Option<(Route, Option<HostPattern>)> {
+        let written = self.written;
+        self.check_name();
+        self.check_documentation();
+        let methods = self.methods();
+        let host = self.host();
+        let service = self.service();
+        let template = self.template();
+        let undeclared = match written.undeclared.or(self.config.defaults.undeclared).unwrap_or_default() {
+            config::Undeclared::Drop => Undeclared::Drop,
+            config::Undeclared::Reject => Undeclared::Reject,
+            config::Undeclared::Forward => Undeclared::Forward,
+        };
+        let query = self.query(undeclared);
+        let body = self.body(undeclared);
+        let access = self.access();
+        let limits = self.limits(access.as_ref());
+        let request_headers = self.edits(&written.request_headers, "request_headers");
+        let response_headers = self.edits(&written.response_headers, "response_headers");
+        self.warn_of_body(&methods, &body);
+        let template = template?;
+        let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
+        let path = self.path(&template)?;
+        let route = Route {
+            name: written.name.as_str().into(),
+            methods,
+            host: written.host.as_deref().map(Into::into),
+            gateway_path: written.gateway_path.as_str().into(),
+            service_path_text: written.service_path.as_deref().unwrap_or(&written.gateway_path).into(),
+            service: service?,
+            service_path: service_path?,
+            template,
+            encoded_slash: match written.encoded_slash {
+                config::EncodedSlash::Reject => EncodedSlash::Reject,
+                config::EncodedSlash::Forward => EncodedSlash::Forward,
+            },
+            contract: Contract { path, query, body },
+            access: access?,
+            limits,
+            cost: written.cost,
+            max_body: written.max_body.or(self.config.defaults.max_body).unwrap_or(MAX_BODY).bytes(),
+            request_headers,
+            response_headers,
+            service_headers: if written.override_headers { ServiceHeaders::Pass } else { ServiceHeaders::Hide },
+            metrics: self.telemetry.route(&written.name),
+        };
+        Some((route, host.ok()?))
+    }
+
+    fn at(&self, key: &str) -> Place {
+        self.place.clone().key(key)
+    }
+
+    fn check_name(&mut self) {
+        let name = &self.written.name;
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        if !plain || name.is_empty() || name.len() > 100 || !name.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+            self.report
+                .error(self.at("name"), format!("`{name}` is no route name"))
+                .help("1 to 100 of letters, digits, `-`, `_` and `.`");
+        }
+    }
+
+    fn check_documentation(&mut self) {
+        if self.written.status_code.is_some_and(|code| !(100..=599).contains(&code)) {
+            self.report.error(self.at("status_code"), "this is no HTTP status").help("100 to 599");
+        }
+        for code in self.written.responses.keys() {
+            let number = code.parse::<u16>().is_ok_and(|code| (100..=599).contains(&code));
+            let range = matches!(code.as_str(), "1XX" | "2XX" | "3XX" | "4XX" | "5XX" | "default");
+            if !number && !range {
+                let place = self.at("responses").key(code);
+                self.report
+                    .error(place, format!("`{code}` is no status"))
+                    .on_key()
+                    .help("a number such as `404`, a range such as `5XX`, or `default`");
+            }
+        }
+    }
+
+    fn methods(&mut self) -> Vec<Method> {
+        let written: Vec<(Place, &str)> = match (&self.written.method, self.written.methods.as_slice()) {
+            (Some(method), []) => vec![(self.at("method"), method)],
+            (None, []) => {
+                self.report.error(self.place.clone(), "the route has no method").help("for example `method: GET`");
+                return Vec::new();
+            }
+            (None, methods) => {
+                let place = self.at("methods");
+                methods.iter().enumerate().map(|(index, method)| (place.clone().index(index), &**method)).collect()
+            }
+            (Some(_), _) => {
+                self.report.error(self.at("methods"), "a route has either `method` or `methods`").on_key();
+                return Vec::new();
+            }
+        };
+        let mut methods = Vec::new();
+        for (place, text) in written {
+            match METHODS.iter().find(|method| method.as_str() == text) {
+                Some(method) if methods.contains(method) => {
+                    self.report.error(place, format!("{text} is listed twice"));
+                }
+                Some(method) => methods.push(method.clone()),
+                None => {
+                    let known = METHODS.iter().map(Method::as_str);
+                    self.report.error(place, format!("a route cannot have method `{text}`")).help(suggest(text, known));
+                }
+            }
+        }
+        methods
+    }
+
+    fn host(&mut self) -> Result<Option<HostPattern>, ()> {
+        let Some(text) = &self.written.host else { return Ok(None) };
+        HostPattern::parse(text).map(Some).map_err(|fault| {
+            self.report.error(self.at("host"), fault.to_string());
+        })
+    }
+
+    fn service(&mut self) -> Option<Arc<crate::gateway::Service>> {
+        let name = &self.written.service;
+        if !self.config.services.contains_key(name) {
+            let defined = self.config.services.keys().map(String::as_str);
+            self.report.error(self.at("service"), format!("unknown service `{name}`")).help(suggest(name, defined));
+        }
+        self.services.get(name).cloned()
+    }
+
+    fn template(&mut self) -> Option<Template> {
+        let template = Template::parse(&self.written.gateway_path);
+        template.map_err(|fault| self.report.error(self.at("gateway_path"), fault.to_string())).ok()
+    }
+
+    /// The service's base path and the route's service path are one template, expanded at once.
+    fn service_path(&mut self, template: &Template, base: Option<&str>) -> Option<ServicePath> {
+        let (key, text) = match &self.written.service_path {
+            Some(text) => ("service_path", text),
+            None => ("gateway_path", &self.written.gateway_path),
+        };
+        if !text.starts_with('/') {
+            self.report.error(self.at(key), "a path begins with `/`");
+            return None;
+        }
+        let text = format!("{}{text}", base.unwrap_or_default());
+        let parsed = ServicePath::parse(&text, template);
+        parsed.map_err(|fault| self.report.error(self.at(key), fault.to_string())).ok()
+    }
+
+    fn path(&mut self, template: &Template) -> Option<PathContract> {
+        let names: Vec<&str> = template.names().iter().map(String::as_str).collect();
+        for name in self.written.path_params.keys().filter(|name| !names.contains(&name.as_str())) {
+            let place = self.at("path_params").key(name);
+            self.report
+                .error(place, format!("the gateway path has no parameter `{name}`"))
+                .on_key()
+                .help(suggest(name, names.iter().copied()));
+        }
+        let known: IndexMap<&String, &Parameter> =
+            self.written.path_params.iter().filter(|(name, _)| names.contains(&name.as_str())).collect();
+        let typed = self.text_parameters(known, "path_params", Position::Path);
+        PathContract::new(&names, typed).ok()
+    }
+
+    fn query(&mut self, undeclared: Undeclared) -> QueryContract {
+        match &self.written.query_params {
+            Parameters::Any => QueryContract::any(),
+            Parameters::Named(parameters) => {
+                let parameters = self.text_parameters(parameters, "query_params", Position::Query);
+                QueryContract::declared(parameters, undeclared)
+            }
+        }
+    }
+
+    fn body(&mut self, undeclared: Undeclared) -> BodyContract {
+        let written = self.written;
+        let declared = [
+            ("body", written.body.is_some()),
+            ("body_params", written.body_params.is_some()),
+            ("form_params", written.form_params.is_some()),
+        ];
+        let declared: Vec<&str> = declared.iter().filter(|(_, there)| *there).map(|(key, _)| *key).collect();
+        if let [first, second, ..] = declared.as_slice() {
+            let message = format!("a route has one kind of body: `{first}` is declared already");
+            self.report.error(self.at(second), message).on_key();
+        }
+        if let Some(parameters) = &written.body_params {
+            let mut members = Vec::new();
+            for (name, parameter) in parameters {
+                let place = self.at("body_params").key(name);
+                match Member::compile(declare(name, parameter)) {
+                    Ok(member) => members.push(member),
+                    Err(faults) => self.schema_faults(&place, faults),
+                }
+            }
+            return BodyContract::Json(JsonContract::new(members, undeclared));
+        }
+        if let Some(parameters) = &written.form_params {
+            let fields = self.text_parameters(parameters, "form_params", Position::Form);
+            return BodyContract::Form(FormContract::new(fields, undeclared));
+        }
+        match written.body {
+            Some(config::AnyBody::Any) => BodyContract::Any,
+            None => BodyContract::None,
+        }
+    }
+
+    fn warn_of_body(&mut self, methods: &[Method], body: &BodyContract) {
+        let usual = |method: &Method| matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+        if matches!(body, BodyContract::None) && methods.iter().any(usual) {
+            self.report
+                .warning(self.place.clone(), "no body is declared, so none reaches the service")
+                .help("`body_params`, `form_params`, or `body: any`");
+        }
+        if !matches!(body, BodyContract::None) && !methods.is_empty() && !methods.iter().any(usual) {
+            self.report
+                .warning(self.place.clone(), "a body is declared, but requests of this method usually have none");
+        }
+    }
+
+    fn text_parameters<'p>(
+        &mut self,
+        parameters: impl IntoIterator<Item = (&'p String, &'p Parameter)>,
+        key: &str,
+        position: Position,
+    ) -> Vec<TextParameter> {
+        let mut compiled = Vec::new();
+        for (name, parameter) in parameters {
+            match TextParameter::compile(position, declare(name, parameter)) {
+                Ok(parameter) => compiled.push(parameter),
+                Err(faults) => {
+                    let place = self.at(key).key(name);
+                    self.schema_faults(&place, faults);
+                }
+            }
+        }
+        compiled
+    }
+
+    fn schema_faults(&mut self, place: &Place, faults: Vec<SchemaFault>) {
+        for SchemaFault { pointer, message, help } in faults {
+            let mut place = place.clone();
+            for step in pointer {
+                place.0.push(step.parse().map_or_else(|_| Step::Key(step.clone()), Step::Index));
+            }
+            let problem = self.report.error(place, message);
+            if let Some(help) = help {
+                problem.help(help);
+            }
+        }
+    }
+
+    fn access(&mut self) -> Option<Access> {
+        let (auth, place) = match (&self.written.auth, &self.config.defaults.auth) {
+            (Some(auth), _) => (auth, self.at("auth")),
+            (None, Some(auth)) => (auth, Place::root().key("defaults").key("auth")),
+            (None, None) => {
+                self.report
+                    .error(self.place.clone(), "it is not said who may call this route")
+                    .help("`auth: [AUTHENTICATOR]` or `auth: public`, here or in `defaults`");
+                return None;
+            }
+        };
+        let names = match auth {
+            Auth::Public(_) => return Some(Access::Public),
+            Auth::Any(names) => names,
+        };
+        if names.is_empty() {
+            self.report.error(place, "nobody can call with an empty list").help("say `public` to let everyone in");
+            return None;
+        }
+        let mut places = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            match self.callers.authenticators.get(name) {
+                Some(place) => places.push(place.clone()),
+                None if self.config.authenticators.contains_key(name) => {}
+                None => {
+                    let defined = self.config.authenticators.keys().map(String::as_str);
+                    self.report
+                        .error(place.clone().index(index), format!("unknown authenticator `{name}`"))
+                        .help(suggest(name, defined));
+                }
+            }
+        }
+        places.dedup_by(|one, other| one.part == other.part);
+        Some(Access::Authenticated { challenge: challenge(&places), places })
+    }
+
+    fn limits(&mut self, access: Option<&Access>) -> Vec<RouteLimit> {
+        let written = self.written;
+        if written.cost == 0 {
+            self.report.error(self.at("cost"), "a request costs at least 1").help("leave the key out for 1");
+        }
+        let place = self.at("limits");
+        let owner = format!("route/{}", written.name);
+        let mut limits = Vec::new();
+        for (index, entry) in written.limits.iter().enumerate() {
+            let place = place.clone().index(index);
+            let by = match &entry.by {
+                config::LimitBy::ClientIp => LimitBy::ClientIp,
+                config::LimitBy::Consumer => LimitBy::Consumer,
+                config::LimitBy::Route => LimitBy::Route,
+                config::LimitBy::Header(name) => LimitBy::Header(name.0.clone()),
+            };
+            if by == LimitBy::Consumer && matches!(access, Some(Access::Public)) {
+                self.report
+                    .error(place.clone().key("by"), "a public route has no consumer")
+                    .help("limit `by: client_ip`, or ask for a credential with `auth`");
+            }
+            let word = by_word(&by);
+            let same = |other: &config::RouteLimit| other.by == entry.by && other.rate.period == entry.rate.period;
+            if written.limits[..index].iter().any(same) {
+                self.report.error(place.clone(), "the route has a limit for the same callers and period already");
+            }
+            let mut compiler = Limits { timezone: &self.callers.timezone, report: self.report };
+            let rate = place.key("rate");
+            if let Some(limit) = compiler.limit(&entry.rate, rate.clone(), &format!("{owner}/{word}"), &word) {
+                if limit.capacity() < u64::from(written.cost) {
+                    let message = format!("a request costs {}, more than this limit ever allows", written.cost);
+                    self.report.error(rate, message);
+                }
+                limits.push(RouteLimit { limit, by });
+            }
+        }
+        self.check_cost_of_plans();
+        limits
+    }
+
+    /// A route dearer than a plan's bucket could never be called with that plan.
+    fn check_cost_of_plans(&mut self) {
+        for plan in self.callers.plans.values() {
+            let limits = plan.route_limits(&self.written.name).iter().chain(&plan.total);
+            for limit in limits.filter(|limit| limit.capacity() < u64::from(self.written.cost)) {
+                let message = format!(
+                    "a request costs {}, more than limit `{}` of plan `{}` ever allows",
+                    self.written.cost,
+                    limit.name(),
+                    plan.name
+                );
+                self.report.warning(self.place.clone().key("cost"), message);
+            }
+        }
+    }
+
+    fn edits(&mut self, written: &config::HeaderChanges, key: &str) -> HeaderEdits {
+        let mut edits = HeaderEdits::default();
+        let place = self.at(key);
+        for (index, name) in written.remove.iter().enumerate() {
+            if self.may_edit(&name.0, place.clone().key("remove").index(index), Change::Remove) {
+                edits.remove.push(name.0.clone());
+            }
+        }
+        for (name, value) in &written.set {
+            let place = place.clone().key("set").key(name.as_str());
+            if !self.may_edit(&name.0, place.clone(), Change::Set) {
+                continue;
+            }
+            match HeaderValue::from_str(value) {
+                Ok(value) => edits.set.push((name.0.clone(), value)),
+                Err(_) => {
+                    self.report.error(place, "the value cannot be sent as a header").help("no control characters");
+                }
+            }
+        }
+        edits
+    }
+
+    fn may_edit(&mut self, name: &HeaderName, place: Place, change: Change) -> bool {
+        let fault = if is_framing(name) {
+            "the proxy writes this header itself"
+        } else if is_own(name) && change == Change::Set {
+            "only the gateway writes this header"
+        } else {
+            return true;
+        };
+        let problem = self.report.error(place, format!("`{name}`: {fault}"));
+        if change == Change::Set {
+            problem.on_key();
+        }
+        false
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Change {
+    Remove,
+    Set,
+}
+
+fn declare<'a>(name: &'a str, parameter: &'a Parameter) -> Declared<'a> {
+    Declared { name, schema: &parameter.schema, optional: parameter.optional, default: parameter.default.as_ref() }
+}
+
+fn by_word(by: &LimitBy) -> String {
+    match by {
+        LimitBy::ClientIp => "client-ip".to_owned(),
+        LimitBy::Consumer => "consumer".to_owned(),
+        LimitBy::Route => "route".to_owned(),
+        LimitBy::Header(name) => format!("header-{name}"),
+    }
+}
+
+/// `WWW-Authenticate`: there is no registered scheme for API keys; this one names where the key belongs.
+fn challenge(places: &[KeyPlace]) -> HeaderValue {
+    let challenges: Vec<String> = places
+        .iter()
+        .map(|place| match &place.part {
+            Part::Header(name) => format!("ApiKey in=\"header\", name=\"{name}\""),
+            Part::Query(name) => format!("ApiKey in=\"query\", name=\"{}\"", name.escape_default()),
+            Part::Cookie(name) => format!("ApiKey in=\"cookie\", name=\"{name}\""),
+        })
+        .collect();
+    HeaderValue::from_str(&challenges.join(", ")).unwrap_or(HeaderValue::from_static("ApiKey"))
+}

@@ -1,0 +1,173 @@
+//! Services: their URLs and targets.
+
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use indexmap::IndexMap;
+
+use crate::config::{self, Place, Report};
+use crate::gateway::service::{Authority, HostHeader, Service, Timeouts};
+
+use super::Surroundings;
+
+/// Compiled services by name; one that is wrong is in the report and not here.
+pub(super) type Services = IndexMap<String, Arc<Service>>;
+
+pub(super) fn compile(
+    written: &IndexMap<String, config::Service>,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> Services {
+    let mut services = Services::new();
+    for (name, service) in written {
+        let place = Place::root().key("services").key(name);
+        let Some((authorities, base_path)) = addresses(service, &place, report) else { continue };
+        let host = if service.preserve_host { HostHeader::Client } else { HostHeader::Service };
+        let timeouts = Timeouts { connect: service.timeouts.connect.get(), response: service.timeouts.response.get() };
+        let service = Service::new(name, &base_path, host, authorities, timeouts);
+        for (host, failed) in service.refresh(surroundings.lookup) {
+            report
+                .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))
+                .help("its routes answer 503 until it can; it is tried again in the background");
+        }
+        services.insert(name.clone(), Arc::new(service));
+    }
+    services
+}
+
+/// The authorities of a service, and the path part of its URL.
+fn addresses(service: &config::Service, place: &Place, report: &mut Report) -> Option<(Vec<Authority>, String)> {
+    match (&service.url, service.targets.as_slice()) {
+        (Some(url), []) => match parse_url(url) {
+            Ok((authority, path)) => Some((vec![authority], path)),
+            Err(fault) => {
+                report.error(place.clone().key("url"), fault.message).help(fault.help);
+                None
+            }
+        },
+        (None, []) => {
+            report
+                .error(place.clone(), "the service has no address")
+                .on_key()
+                .help("`url: http://host:port` or `targets: [{ address: host:port }]`");
+            None
+        }
+        (Some(_), _) => {
+            report.error(place.clone().key("targets"), "a service has either `url` or `targets`").on_key();
+            None
+        }
+        (None, targets) => {
+            let mut authorities = Vec::new();
+            for (index, target) in targets.iter().enumerate() {
+                match parse_authority(&target.address, None) {
+                    Ok(authority) => authorities.push(authority),
+                    Err(fault) => {
+                        let place = place.clone().key("targets").index(index).key("address");
+                        report.error(place, fault.message).help(fault.help);
+                    }
+                }
+            }
+            (authorities.len() == targets.len()).then(|| (authorities, String::new()))
+        }
+    }
+}
+
+struct Fault {
+    message: String,
+    help: &'static str,
+}
+
+fn fault(message: impl Into<String>, help: &'static str) -> Fault {
+    Fault { message: message.into(), help }
+}
+
+/// `http://host[:port][/path]`.
+fn parse_url(url: &str) -> Result<(Authority, String), Fault> {
+    const EXAMPLE: &str = "for example `http://users.internal:8002/api`";
+    if url.starts_with("https://") {
+        return Err(fault("TLS to a service is not supported yet", EXAMPLE));
+    }
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err(fault("the URL of a service begins with `http://`", EXAMPLE));
+    };
+    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    if authority.contains('@') {
+        return Err(fault("a URL with a user name is not supported", "set a header with `request_headers` instead"));
+    }
+    if path.contains(['?', '#', '{', '}']) || path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(fault("the URL's path is put before every service path: it must be plain", EXAMPLE));
+    }
+    if path.parse::<http::uri::PathAndQuery>().is_err() && !path.is_empty() {
+        return Err(fault("the URL's path is not a path", EXAMPLE));
+    }
+    Ok((parse_authority(authority, Some(80))?, path.to_owned()))
+}
+
+/// `host:port`, `192.0.2.1:80`, `[2001:db8::1]:80`; the port may be left out where there is a usual one.
+fn parse_authority(text: &str, usual_port: Option<u16>) -> Result<Authority, Fault> {
+    const EXAMPLE: &str = "for example `10.0.0.1:8002` or `users.internal:8002`";
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let port = match (port.map(str::parse::<u16>), usual_port) {
+        (Some(Ok(port)), _) if port != 0 => port,
+        (None, Some(port)) => port,
+        (None, None) => return Err(fault("the port is missing", EXAMPLE)),
+        (Some(_), _) => return Err(fault("the port is not a number from 1 to 65535", EXAMPLE)),
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let name = bracketed.unwrap_or(host);
+    let is_v6 = name.parse::<std::net::Ipv6Addr>().is_ok();
+    let is_name = !name.is_empty()
+        && name.len() <= 253
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    if !(is_v6 && bracketed.is_some() || is_name && bracketed.is_none()) {
+        return Err(fault(format!("`{host}` is neither an address nor a host name"), EXAMPLE));
+    }
+    let header = if port == 80 && usual_port.is_some() { host.to_owned() } else { format!("{host}:{port}") };
+    let header = HeaderValue::from_str(&header).map_err(|_| fault("the host is no header value", EXAMPLE))?;
+    Ok(Authority { host: name.into(), port, header })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart_or_refused() {
+        for (url, expected) in [
+            ("http://users:8002", Ok(("users", 8002, "users:8002", ""))),
+            ("http://users", Ok(("users", 80, "users", ""))),
+            ("http://users:80/", Ok(("users", 80, "users", "/"))),
+            ("http://10.0.0.1:8002/api/v2", Ok(("10.0.0.1", 8002, "10.0.0.1:8002", "/api/v2"))),
+            ("http://[::1]:8002", Ok(("::1", 8002, "[::1]:8002", ""))),
+            ("https://users", Err("TLS")),
+            ("users:8002", Err("begins with")),
+            ("http://", Err("neither")),
+            ("http://users:0", Err("port")),
+            ("http://users:99999", Err("port")),
+            ("http://u@users", Err("user name")),
+            ("http://users/{id}", Err("plain")),
+            ("http://users/a/../b", Err("plain")),
+            ("http://us ers", Err("neither")),
+            ("http://::1", Err("port")),
+        ] {
+            match (parse_url(url), expected) {
+                (Ok((authority, path)), Ok((host, port, header, base))) => {
+                    assert_eq!((&*authority.host, authority.port, path.as_str()), (host, port, base), "{url}");
+                    assert_eq!(authority.header, header, "{url}");
+                }
+                (Err(fault), Err(part)) => assert!(fault.message.contains(part), "{url}: {}", fault.message),
+                (Ok(_), Err(part)) => panic!("{url} was taken, expected {part}"),
+                (Err(fault), Ok(_)) => panic!("{url}: {}", fault.message),
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_needs_its_port() {
+        assert!(parse_authority("users", None).is_err_and(|fault| fault.message.contains("port is missing")));
+        assert!(parse_authority("users:80", None).is_ok_and(|authority| authority.header == "users:80"));
+    }
+}

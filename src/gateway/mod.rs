@@ -1,0 +1,238 @@
+//! What runs: one immutable generation.
+//!
+//! A [`Gateway`] is built completely by [`compile`] from a `config::Config`, or not at all. In it nothing is text
+//! that still has to be understood: names are references, templates and contracts are compiled, header values and
+//! peers are ready to be cloned, metrics are resolved. It holds no counter that must survive it: those belong to
+//! the process (`proxy::State`) and are found again by stable identities.
+
+mod compile;
+pub mod router;
+mod service;
+mod service_path;
+pub mod template;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::header::HeaderValue;
+use ipnet::IpNet;
+
+use crate::policy::authenticate::{KeyPlace, Keyring};
+use crate::policy::contract::Contract;
+use crate::policy::flood::Flood;
+use crate::policy::headers::HeaderEdits;
+use crate::policy::limit::{Limit, Subject};
+use crate::policy::rejection::Format;
+use crate::telemetry::RouteMetrics;
+
+pub use compile::{Surroundings, compile};
+pub use router::Router;
+pub use service::{HostHeader, Service, Target, lookup};
+pub use service_path::{ServicePath, Value as ServicePathValue};
+
+/// The methods that a route may declare. CONNECT and TRACE are not among them: a gateway has no use for either, and
+/// both tunnel or reflect what nobody checked.
+pub const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// One generation: everything a request needs, compiled.
+pub struct Gateway {
+    /// Its number; the first is 1.
+    pub generation: u64,
+    /// SHA-256 of the effective configuration, in hexadecimal.
+    pub hash: Box<str>,
+    /// The configuration as enforced, for the admin listener: defaults filled in, secrets masked.
+    pub configuration: serde_json::Value,
+    /// Caps and deadlines of connections.
+    pub connection_limits: ConnectionLimits,
+    /// Caps of a request.
+    pub request_limits: RequestLimits,
+    /// The per-address guard in front of authentication.
+    pub flood: Option<Arc<Flood>>,
+    /// Peers whose word on forwarding counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The shape of errors.
+    pub format: Format,
+    /// The shape of access lines; `None`: no lines.
+    pub access_format: Option<crate::telemetry::Format>,
+    /// Every place where any authenticator looks for a key.
+    pub key_places: Vec<KeyPlace>,
+    /// Every known API key.
+    pub keys: Keyring<Arc<Consumer>>,
+    /// Finds the route of a request.
+    pub router: Router<Arc<Route>>,
+    /// All routes, in the order of the file.
+    pub routes: Vec<Arc<Route>>,
+    /// All services, in the order of the file.
+    pub services: Vec<Arc<Service>>,
+    /// Where requests without a route are counted.
+    pub unmatched: RouteMetrics,
+    /// How long requests may take after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// Caps on connections, and deadlines of one before it has sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// From the first byte of a header to its last.
+    pub header_timeout: Duration,
+    /// Between requests.
+    pub idle_timeout: Duration,
+    /// Open connections, all together.
+    pub max_connections: usize,
+    /// Open connections of one address.
+    pub max_per_address: Option<usize>,
+}
+
+/// Caps of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Request line and fields, in bytes.
+    pub header_bytes: usize,
+    /// Number of fields.
+    pub header_count: usize,
+    /// Path and query, in bytes.
+    pub uri_bytes: usize,
+    /// For a whole checked body; for a streamed one, and for a client that does not read, the longest silence.
+    pub body_timeout: Duration,
+    /// All bodies under check, in bytes.
+    pub body_memory: u64,
+}
+
+/// A compiled route.
+pub struct Route {
+    /// Its name, unique.
+    pub name: Box<str>,
+    /// The methods it declares.
+    pub methods: Vec<Method>,
+    /// The host as written, where it has one.
+    pub host: Option<Box<str>>,
+    /// The gateway path as written.
+    pub gateway_path: Box<str>,
+    /// The service path as written, or the gateway path.
+    pub service_path_text: Box<str>,
+    /// The service behind it.
+    pub service: Arc<Service>,
+    /// The path the service gets.
+    pub service_path: ServicePath,
+    /// Names of the template's parameters, in order, with the catch-all marked by its place.
+    pub template: template::Template,
+    /// Whether `%2F` and `%5C` may stand in the path.
+    pub encoded_slash: EncodedSlash,
+    /// What passes.
+    pub contract: Contract,
+    /// Who may call.
+    pub access: Access,
+    /// Its own limits.
+    pub limits: Vec<RouteLimit>,
+    /// How many requests one counts for in rates and quotas.
+    pub cost: u32,
+    /// Largest body, in bytes.
+    pub max_body: u64,
+    /// Changes to what the service gets.
+    pub request_headers: HeaderEdits,
+    /// Changes to what the client gets.
+    pub response_headers: HeaderEdits,
+    /// Whether the service's own headers reach the client.
+    pub service_headers: ServiceHeaders,
+    /// Its metrics.
+    pub metrics: RouteMetrics,
+}
+
+/// Whether `%2F` and `%5C` may stand in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodedSlash {
+    /// 400.
+    Reject,
+    /// They pass, still encoded.
+    Forward,
+}
+
+/// Whether a service's own response headers reach the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceHeaders {
+    /// They do.
+    Pass,
+    /// Only those that describe the body do.
+    Hide,
+}
+
+/// Who may call a route.
+#[derive(Debug)]
+pub enum Access {
+    /// Everyone.
+    Public,
+    /// Whoever has a credential in one of these places.
+    Authenticated {
+        /// Where to look.
+        places: Vec<KeyPlace>,
+        /// `WWW-Authenticate` of a refusal.
+        challenge: HeaderValue,
+    },
+}
+
+/// A limit of a route.
+#[derive(Debug)]
+pub struct RouteLimit {
+    /// How much.
+    pub limit: Limit,
+    /// For whom separately.
+    pub by: LimitBy,
+}
+
+/// For whom a limit counts separately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LimitBy {
+    /// Each client address.
+    ClientIp,
+    /// Each consumer.
+    Consumer,
+    /// Nobody: all requests of the route count together.
+    Route,
+    /// Each value of a header; requests without it count together.
+    Header(http::HeaderName),
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub struct Consumer {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its plan, where plans are defined.
+    pub plan: Option<Arc<Plan>>,
+    /// `X-Consumer-Name`.
+    pub name_header: HeaderValue,
+    /// `X-Consumer-Groups`, where it has groups.
+    pub groups_header: Option<HeaderValue>,
+    /// The consumer in limit counters.
+    pub subject: Subject,
+}
+
+/// What a consumer may use.
+#[derive(Debug)]
+pub struct Plan {
+    /// Its name.
+    pub name: Box<str>,
+    /// `X-Consumer-Plan`.
+    pub name_header: HeaderValue,
+    /// For each consumer on each route separately.
+    pub each_route: Vec<Limit>,
+    /// By route name, instead of `each_route`.
+    pub routes: HashMap<Box<str>, Vec<Limit>>,
+    /// For each consumer over all routes.
+    pub total: Vec<Limit>,
+    /// Requests of one consumer in flight.
+    pub concurrency: Option<Limit>,
+}
+
+impl Plan {
+    /// The limits of a route for each consumer.
+    pub fn route_limits(&self, route: &str) -> &[Limit] {
+        if self.routes.is_empty() {
+            return &self.each_route;
+        }
+        self.routes.get(route).unwrap_or(&self.each_route)
+    }
+}

@@ -1,0 +1,329 @@
+//! What a configuration may write as a schema, and every fault of one that does not fit.
+//!
+//! JSON Schema ignores a keyword it does not know and one that does not concern the type; here both are faults, because
+//! the operator believes that they protect something. So are patterns that do not compile, unknown formats, values
+//! that can never occur and bounds that exclude each other. References and identifiers are for a later version.
+//!
+//! The shape of each keyword (`maximum` is a number, …) is left to the meta-schema of 2020-12. Patterns are those of
+//! the `regex` crate, which match in linear time: no look-around, no back-references.
+
+use jsonschema::Draft;
+use jsonschema::error::ValidationErrorKind;
+use serde_json::{Map, Value};
+
+use super::rules::validator;
+use super::types::Types;
+
+/// One fault of a schema as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaFault {
+    /// Where in the parameter: names of members and positions in lists.
+    pub pointer: Vec<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+/// What a keyword's value holds of further schemas.
+#[derive(Debug, Clone, Copy)]
+enum Holds {
+    Nothing,
+    Schema,
+    List,
+    Named,
+}
+
+use Holds::{List, Named, Nothing, Schema};
+
+/// The keywords, what they hold and which types of value they concern.
+const KEYWORDS: [(&str, Holds, Types); 46] = [
+    ("type", Nothing, Types::ANY),
+    ("enum", Nothing, Types::ANY),
+    ("const", Nothing, Types::ANY),
+    ("minimum", Nothing, Types::NUMBER),
+    ("exclusiveMinimum", Nothing, Types::NUMBER),
+    ("maximum", Nothing, Types::NUMBER),
+    ("exclusiveMaximum", Nothing, Types::NUMBER),
+    ("multipleOf", Nothing, Types::NUMBER),
+    ("minLength", Nothing, Types::STRING),
+    ("maxLength", Nothing, Types::STRING),
+    ("pattern", Nothing, Types::STRING),
+    ("format", Nothing, Types::STRING),
+    ("items", Schema, Types::ARRAY),
+    ("prefixItems", List, Types::ARRAY),
+    ("minItems", Nothing, Types::ARRAY),
+    ("maxItems", Nothing, Types::ARRAY),
+    ("uniqueItems", Nothing, Types::ARRAY),
+    ("contains", Schema, Types::ARRAY),
+    ("minContains", Nothing, Types::ARRAY),
+    ("maxContains", Nothing, Types::ARRAY),
+    ("unevaluatedItems", Schema, Types::ARRAY),
+    ("properties", Named, Types::OBJECT),
+    ("patternProperties", Named, Types::OBJECT),
+    ("additionalProperties", Schema, Types::OBJECT),
+    ("unevaluatedProperties", Schema, Types::OBJECT),
+    ("propertyNames", Schema, Types::OBJECT),
+    ("required", Nothing, Types::OBJECT),
+    ("minProperties", Nothing, Types::OBJECT),
+    ("maxProperties", Nothing, Types::OBJECT),
+    ("dependentRequired", Nothing, Types::OBJECT),
+    ("dependentSchemas", Named, Types::OBJECT),
+    ("allOf", List, Types::ANY),
+    ("anyOf", List, Types::ANY),
+    ("oneOf", List, Types::ANY),
+    ("not", Schema, Types::ANY),
+    ("if", Schema, Types::ANY),
+    ("then", Schema, Types::ANY),
+    ("else", Schema, Types::ANY),
+    ("title", Nothing, Types::ANY),
+    ("description", Nothing, Types::ANY),
+    ("examples", Nothing, Types::ANY),
+    ("deprecated", Nothing, Types::ANY),
+    ("readOnly", Nothing, Types::ANY),
+    ("writeOnly", Nothing, Types::ANY),
+    ("default", Nothing, Types::ANY),
+    ("$comment", Nothing, Types::ANY),
+];
+
+/// Keywords of 2020-12 that this version does not act on.
+const LATER: [&str; 11] = [
+    "$ref",
+    "$dynamicRef",
+    "$id",
+    "$anchor",
+    "$dynamicAnchor",
+    "$defs",
+    "$schema",
+    "$vocabulary",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+];
+
+/// The formats that are checked.
+const FORMATS: [&str; 17] = [
+    "date",
+    "date-time",
+    "time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "uri",
+    "uri-reference",
+    "iri",
+    "iri-reference",
+    "uri-template",
+    "uuid",
+    "json-pointer",
+    "relative-json-pointer",
+    "regex",
+];
+
+/// Pairs of bounds of which the first must not exceed the second, and whether they may be equal.
+const BOUNDS: [(&str, &str, Equal); 7] = [
+    ("minimum", "maximum", Equal::Allowed),
+    ("minimum", "exclusiveMaximum", Equal::Excluded),
+    ("exclusiveMinimum", "maximum", Equal::Excluded),
+    ("exclusiveMinimum", "exclusiveMaximum", Equal::Excluded),
+    ("minLength", "maxLength", Equal::Allowed),
+    ("minItems", "maxItems", Equal::Allowed),
+    ("minProperties", "maxProperties", Equal::Allowed),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Equal {
+    Allowed,
+    Excluded,
+}
+
+/// Every fault of a schema.
+pub(super) fn faults(schema: &Map<String, Value>) -> Vec<SchemaFault> {
+    let mut walk = Walk { pointer: Vec::new(), faults: Vec::new() };
+    walk.schema(schema);
+    let mut faults = walk.faults;
+    for error in jsonschema::draft202012::meta::validator().iter_errors(&Value::Object(schema.clone())) {
+        let pointer: Vec<String> = error.instance_path().iter().map(|step| step.to_string()).collect();
+        if !faults.iter().any(|fault| pointer.starts_with(&fault.pointer)) {
+            faults.push(SchemaFault { pointer, message: shape_message(error.kind()), help: None });
+        }
+    }
+    faults
+}
+
+/// A fault at the parameter itself.
+pub(super) fn fault(pointer: &[&str], message: impl Into<String>) -> SchemaFault {
+    let pointer = pointer.iter().map(|step| (*step).to_owned()).collect();
+    SchemaFault { pointer, message: message.into(), help: None }
+}
+
+fn shape_message(kind: &ValidationErrorKind) -> String {
+    match kind {
+        ValidationErrorKind::Type { kind } => match kind {
+            jsonschema::error::TypeKind::Single(one) => format!("must be of type {one}"),
+            jsonschema::error::TypeKind::Multiple(many) => {
+                let names: Vec<_> = many.iter().map(|one| one.to_string()).collect();
+                format!("must be of type {}", names.join(" or "))
+            }
+        },
+        ValidationErrorKind::Minimum { limit } => format!("must be at least {limit}"),
+        ValidationErrorKind::ExclusiveMinimum { limit } => format!("must be greater than {limit}"),
+        ValidationErrorKind::MinItems { .. } => "must not be empty".to_owned(),
+        ValidationErrorKind::UniqueItems => "must not name anything twice".to_owned(),
+        ValidationErrorKind::Enum { options } => format!("must be one of {options}"),
+        other => format!("is not what JSON Schema 2020-12 takes here (`{}`)", other.keyword()),
+    }
+}
+
+/// A walk through a schema and the schemas in it. Takes every shape: the meta-schema reports the wrong ones.
+struct Walk {
+    pointer: Vec<String>,
+    faults: Vec<SchemaFault>,
+}
+
+impl Walk {
+    fn schema(&mut self, schema: &Map<String, Value>) {
+        for (keyword, value) in schema {
+            self.at(keyword, |walk| walk.keyword(keyword, value, schema));
+        }
+        self.bounds(schema);
+    }
+
+    fn keyword(&mut self, keyword: &str, value: &Value, schema: &Map<String, Value>) {
+        let Some((_, holds, concerns)) = KEYWORDS.iter().find(|(known, _, _)| *known == keyword) else {
+            return self.unknown_keyword(keyword);
+        };
+        if !concerns.meets(Types::written(schema)) {
+            self.report(
+                format!("`{keyword}` has no effect on this type"),
+                Some("remove it, or change `type`".to_owned()),
+            );
+        }
+        match keyword {
+            "type" => self.types(value),
+            "enum" => self.options(value, schema),
+            "const" => self.option(value, schema),
+            "pattern" => self.pattern(value),
+            "format" => self.format(value),
+            "minContains" | "maxContains" => self.needs("contains", schema),
+            "then" | "else" => self.needs("if", schema),
+            _ => {}
+        }
+        match (holds, value) {
+            (Schema, Value::Object(inner)) => self.schema(inner),
+            (List, Value::Array(inner)) => {
+                for (index, inner) in inner.iter().enumerate().filter_map(|(at, inner)| Some((at, inner.as_object()?)))
+                {
+                    self.at(&index.to_string(), |walk| walk.schema(inner));
+                }
+            }
+            (Named, Value::Object(inner)) => {
+                for (name, inner) in inner {
+                    self.at(name, |walk| walk.named(keyword, name, inner));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn named(&mut self, keyword: &str, name: &str, schema: &Value) {
+        if keyword == "patternProperties" {
+            self.pattern(&Value::String(name.to_owned()));
+        }
+        if let Value::Object(schema) = schema {
+            self.schema(schema);
+        }
+    }
+
+    fn unknown_keyword(&mut self, keyword: &str) {
+        if LATER.contains(&keyword) {
+            return self.report(format!("`{keyword}` is not supported by this version"), None);
+        }
+        let known = KEYWORDS.iter().map(|(known, _, _)| *known).chain(["optional"]);
+        self.report(format!("unknown keyword `{keyword}`"), did_you_mean(keyword, known));
+    }
+
+    fn types(&mut self, value: &Value) {
+        let names = match value {
+            Value::Array(names) => names.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for name in names.iter().filter_map(Value::as_str).filter(|name| Types::named(name).is_none()) {
+            if name == "file" {
+                self.report("files are not supported by this version", None);
+                continue;
+            }
+            let known = Types::NAMES.iter().map(|(known, _)| *known);
+            let all: Vec<_> = known.clone().collect();
+            let help = did_you_mean(name, known).unwrap_or_else(|| format!("one of {}", all.join(", ")));
+            self.report(format!("unknown type `{name}`"), Some(help));
+        }
+    }
+
+    fn options(&mut self, value: &Value, schema: &Map<String, Value>) {
+        let Value::Array(options) = value else { return };
+        if options.is_empty() {
+            self.report("permits no value", None);
+        }
+        for (index, option) in options.iter().enumerate() {
+            self.at(&index.to_string(), |walk| walk.option(option, schema));
+        }
+    }
+
+    fn option(&mut self, option: &Value, schema: &Map<String, Value>) {
+        if !Types::written(schema).meets(Types::of(option)) {
+            self.report("can never occur: it is not of the `type`", None);
+        }
+    }
+
+    fn pattern(&mut self, value: &Value) {
+        let Value::String(pattern) = value else { return };
+        if validator(&serde_json::json!({ "pattern": pattern })).is_err() {
+            let help = "matching takes linear time: look-around and back-references are not supported";
+            self.report("not a regular expression", Some(help.to_owned()));
+        }
+    }
+
+    fn format(&mut self, value: &Value) {
+        let Value::String(format) = value else { return };
+        if !jsonschema::options().is_known_format(Draft::Draft202012, format) {
+            let help = did_you_mean(format, FORMATS).unwrap_or_else(|| format!("one of {}", FORMATS.join(", ")));
+            self.report(format!("unknown format `{format}`"), Some(help));
+        }
+    }
+
+    fn needs(&mut self, other: &str, schema: &Map<String, Value>) {
+        if !schema.contains_key(other) {
+            self.report(format!("has no effect without `{other}`"), None);
+        }
+    }
+
+    fn bounds(&mut self, schema: &Map<String, Value>) {
+        for (low, high, equal) in BOUNDS {
+            let number = |keyword| schema.get(keyword).and_then(Value::as_f64);
+            let (Some(least), Some(most)) = (number(low), number(high)) else { continue };
+            if least > most || (least == most && equal == Equal::Excluded) {
+                self.at(low, |walk| walk.report(format!("no value is permitted: `{low}` excludes `{high}`"), None));
+            }
+        }
+    }
+
+    fn at(&mut self, step: &str, visit: impl FnOnce(&mut Self)) {
+        self.pointer.push(step.to_owned());
+        visit(self);
+        self.pointer.pop();
+    }
+
+    fn report(&mut self, message: impl Into<String>, help: Option<String>) {
+        self.faults.push(SchemaFault { pointer: self.pointer.clone(), message: message.into(), help });
+    }
+}
+
+fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let close =
+        known.into_iter().map(|known| (strsim::osa_distance(&word.to_lowercase(), &known.to_lowercase()), known));
+    let (distance, known) = close.min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + word.len() / 4).then(|| format!("did you mean `{known}`?"))
+}

@@ -1,0 +1,159 @@
+//! Declarations that are refused at load.
+
+use super::*;
+
+fn found(result: Result<(), Vec<SchemaFault>>) -> String {
+    let one = |fault: &SchemaFault| {
+        let help = fault.help.as_ref().filter(|help| help.starts_with("did you mean")).map(|help| format!(" ({help})"));
+        format!("{}: {}{}", fault.pointer.join("."), fault.message, help.unwrap_or_default())
+    };
+    result.err().iter().flatten().map(one).collect::<Vec<_>>().join(" | ")
+}
+
+fn text_faults(position: Position, schema: &str) -> String {
+    let written = written(&format!(r#"{{"x":{schema}}}"#));
+    found(TextParameter::compile(position, written[0].declared()).map(|_| ()))
+}
+
+fn member_faults(schema: &str) -> String {
+    found(Member::compile(written(&format!(r#"{{"x":{schema}}}"#))[0].declared()).map(|_| ()))
+}
+
+#[test]
+fn a_schema_that_is_wrong_in_itself_is_refused() {
+    let rows = [
+        (r#"{"type":"integer","maxmum":5}"#, "maxmum: unknown keyword `maxmum` (did you mean `maximum`?)"),
+        (r#"{"type":"string","max_length":5}"#, "max_length: unknown keyword `max_length` (did you mean `maxLength`?)"),
+        (r#"{"type":"string","whatever":5}"#, "whatever: unknown keyword `whatever`"),
+        (r#"{"type":"string","nullable":true}"#, "nullable: unknown keyword `nullable`"),
+        (r#"{"type":"integr"}"#, "type: unknown type `integr` (did you mean `integer`?)"),
+        (r#"{"type":"file"}"#, "type: files are not supported by this version"),
+        (r##"{"$ref":"#/x"}"##, "$ref: `$ref` is not supported by this version"),
+        (r#"{"type":"string","$id":"x"}"#, "$id: `$id` is not supported by this version"),
+        (r#"{"type":"integer","maximum":"x"}"#, "maximum: must be of type number"),
+        (r#"{"type":"integer","multipleOf":0}"#, "multipleOf: must be greater than 0"),
+        (r#"{"type":"string","maxLength":-1}"#, "maxLength: must be at least 0"),
+        (r#"{"type":"string","maxLength":1.5}"#, "maxLength: must be of type integer"),
+        (r#"{"type":"string","pattern":5}"#, "pattern: must be of type string"),
+        (r#"{"type":"string","pattern":"("}"#, "pattern: not a regular expression"),
+        (r#"{"type":"string","pattern":"(?=a)"}"#, "pattern: not a regular expression"),
+        (r#"{"type":"string","format":"mail"}"#, "format: unknown format `mail` (did you mean `email`?)"),
+        (r#"{"type":"string","enum":[]}"#, "enum: permits no value"),
+        (r#"{"type":"string","enum":"a"}"#, "enum: must be of type array"),
+        (
+            r#"{"type":"integer","enum":[1,"a",2.5]}"#,
+            "enum.1: can never occur: it is not of the `type` | enum.2: can never occur: it is not of the `type`",
+        ),
+        (r#"{"type":"integer","const":"1"}"#, "const: can never occur: it is not of the `type`"),
+        (
+            r#"{"type":"integer","minimum":5,"maximum":4}"#,
+            "minimum: no value is permitted: `minimum` excludes `maximum`",
+        ),
+        (r#"{"type":"integer","minimum":5,"maximum":5}"#, ""),
+        (
+            r#"{"type":"number","minimum":5,"exclusiveMaximum":5}"#,
+            "minimum: no value is permitted: `minimum` excludes `exclusiveMaximum`",
+        ),
+        (
+            r#"{"type":"string","minLength":5,"maxLength":4}"#,
+            "minLength: no value is permitted: `minLength` excludes `maxLength`",
+        ),
+        (r#"{"type":"string","maximum":5}"#, "maximum: `maximum` has no effect on this type"),
+        (r#"{"type":"integer","pattern":"a"}"#, "pattern: `pattern` has no effect on this type"),
+        (r#"{"type":"integer","default":"a"}"#, "default: the default breaks the schema: must be integer"),
+        (r#"{"type":"integer","default":5,"maximum":4}"#, "default: the default breaks the schema: must be at most 4"),
+        (r#"{"type":"integer","default":5,"optional":true}"#, "optional: both `optional` and `default`"),
+        (r#"{"type":"integer","Optional":true}"#, "Optional: unknown keyword `Optional` (did you mean `optional`?)"),
+        (r#"{"type":"string","then":{}}"#, "then: has no effect without `if`"),
+        (
+            r#"{"type":"string","maxLenght":5,"pattern":"[","minLength":"a"}"#,
+            "maxLenght: unknown keyword `maxLenght` (did you mean `maxLength`?) | \
+             pattern: not a regular expression | minLength: must be of type integer",
+        ),
+        (r#"{"type":"string","description":"d","title":"t","examples":["a"],"deprecated":true}"#, ""),
+    ];
+    for (schema, expected) in rows {
+        assert_eq!(member_faults(schema), expected, "member {schema}");
+        if schema != r#"{"type":"file"}"# && !schema.contains("$ref") && !schema.contains("integr\"") {
+            assert_eq!(text_faults(Position::Query, schema), expected, "query {schema}");
+        }
+    }
+}
+
+#[test]
+fn nested_schemas_are_read_to_the_bottom() {
+    let rows = [
+        (
+            r#"{"type":"object","properties":{"a":{"typ":"string"}}}"#,
+            "properties.a.typ: unknown keyword `typ` (did you mean `type`?)",
+        ),
+        (r#"{"type":"array","items":{"maximum":"x"}}"#, "items.maximum: must be of type number"),
+        (r#"{"anyOf":[{},{"pattern":"["}]}"#, "anyOf.1.pattern: not a regular expression"),
+        (r#"{"patternProperties":{"[":{}}}"#, "patternProperties.[: not a regular expression"),
+        (r#"{"not":{"format":"colour"}}"#, "not.format: unknown format `colour`"),
+        (
+            r#"{"additionalProperties":{"$defs":{}}}"#,
+            "additionalProperties.$defs: `$defs` is not supported by this version",
+        ),
+        (r#"{"properties":{"maxmum":{"type":"integer"},"optional":{}}}"#, ""),
+        (r#"{"required":["a","a"]}"#, "required: must not name anything twice"),
+        (r#"{"anyOf":[]}"#, "anyOf: must not be empty"),
+        (r#"{"type":["string","null"],"maxLength":3,"default":null}"#, ""),
+        (r#"{"type":["string","nul"]}"#, "type: unknown type `nul` (did you mean `null`?)"),
+    ];
+    for (schema, expected) in rows {
+        assert_eq!(member_faults(schema), expected, "{schema}");
+    }
+}
+
+#[test]
+fn text_has_only_the_types_that_text_can_have() {
+    let one = "text is one of string, integer, number, boolean";
+    let many = &format!("type: {one}, or an array of these");
+    let rows = [
+        (Position::Query, r#"{"type":"object"}"#, many.as_str()),
+        (Position::Form, r#"{"type":"null"}"#, many),
+        (Position::Query, r#"{"type":["string","integer"]}"#, many),
+        (Position::Path, r#"{"type":"array"}"#, &format!("type: {one}")),
+        (Position::Path, r#"{"default":"a"}"#, "default: a path parameter is always present"),
+        (Position::Path, r#"{"optional":true}"#, "optional: a path parameter is always present"),
+        (
+            Position::Query,
+            r#"{"type":"array","items":{"type":"array"}}"#,
+            "items.type: an item is one of string, integer, number, boolean",
+        ),
+        (
+            Position::Query,
+            r#"{"type":"array","prefixItems":[{}]}"#,
+            "prefixItems: not for text: every item has the same type",
+        ),
+        (Position::Query, r#"{"enum":["a",1]}"#, "enum: the values are not all strings, all numbers or all booleans"),
+        (
+            Position::Query,
+            r#"{"type":"array","items":{"enum":["a",null]}}"#,
+            "items.enum: the values are not all strings, all numbers or all booleans",
+        ),
+        (
+            Position::Query,
+            r#"{"type":"integer","default":5.0}"#,
+            "default: the default breaks the schema: must be an integer in decimal digits",
+        ),
+        (
+            Position::Query,
+            r#"{"type":"array","items":{"type":"integer"},"default":["a"]}"#,
+            "default: the default breaks the schema: must be integer",
+        ),
+        (Position::Query, r#"{"type":"array","default":"a"}"#, "default: the default breaks the schema: must be array"),
+        (Position::Query, r#"{"type":"file"}"#, "type: files are not supported by this version"),
+        (Position::Query, r#"{"enum":[1,2.5]}"#, ""),
+        (Position::Query, r#"{"maximum":5}"#, "maximum: `maximum` has no effect on this type"),
+        (
+            Position::Query,
+            r#"{"type":"array","items":{"type":"strng"},"optional":true}"#,
+            "items.type: unknown type `strng` (did you mean `string`?)",
+        ),
+    ];
+    for (position, schema, expected) in rows {
+        assert_eq!(text_faults(position, schema), expected, "{position:?} {schema}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Which headers pass, in both directions.
+//!
+//! Three rules hold for every request and are not configurable: hop-by-hop fields (RFC 9110 section 7.6.1) and those
+//! nominated by `Connection` end here; identity fields (`X-Consumer-*`) and forwarding fields (`X-Forwarded-*`,
+//! `Forwarded`, …) come from the gateway alone; framing fields are written by the proxy. On top of them a route has
+//! its own [`HeaderEdits`].
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+/// `X-Consumer-Name`: who calls.
+pub const CONSUMER_NAME: HeaderName = HeaderName::from_static("x-consumer-name");
+/// `X-Consumer-Plan`: the caller's plan.
+pub const CONSUMER_PLAN: HeaderName = HeaderName::from_static("x-consumer-plan");
+/// `X-Consumer-Groups`: the caller's groups, separated by commas.
+pub const CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
+/// `X-Forwarded-For`: the client, and the trusted proxies it came through.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-Host`: the host that the client asked for.
+pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `X-Forwarded-Proto`: `http` or `https`.
+pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Prefixes of the names that only the gateway may send to a service.
+const OWN_PREFIXES: [&str; 2] = ["x-consumer-", "x-forwarded-"];
+
+/// Further names that only the gateway may send to a service. `Forwarded` is RFC 7239's; the others are spellings
+/// that services are known to believe.
+const OWN_NAMES: [&str; 6] =
+    ["forwarded", "x-real-ip", "x-client-ip", "x-original-url", "x-rewrite-url", "x-request-id"];
+
+/// Fields that concern one connection, beside those that `Connection` nominates.
+static HOP_BY_HOP: [HeaderName; 5] = [
+    http::header::PROXY_AUTHENTICATE,
+    http::header::TE,
+    http::header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Fields of an answer that describe its body; they stay when a route hides its service's headers.
+const REPRESENTATION: [HeaderName; 6] = [
+    http::header::CONTENT_TYPE,
+    http::header::CONTENT_LENGTH,
+    http::header::CONTENT_ENCODING,
+    http::header::CONTENT_RANGE,
+    http::header::TRANSFER_ENCODING,
+    http::header::CONNECTION,
+];
+
+/// Fields that the configuration may not touch, since the proxy writes them.
+const FRAMING: [HeaderName; 5] = [
+    http::header::CONNECTION,
+    http::header::CONTENT_LENGTH,
+    http::header::HOST,
+    http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
+];
+
+/// A route's changes to a set of headers: first removals, then settings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeaderEdits {
+    /// Names taken out.
+    pub remove: Vec<HeaderName>,
+    /// Names with the one value they have afterwards.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Whether only the gateway may send this field to a service.
+pub fn is_own(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // Some frameworks read `_` as `-`: the look-alike must not get past either.
+    if name.contains('_') {
+        let dashed = name.replace('_', "-");
+        return is_own_text(&dashed);
+    }
+    is_own_text(name)
+}
+
+fn is_own_text(name: &str) -> bool {
+    // Nearly every name is settled by its first letter.
+    matches!(name.as_bytes().first(), Some(b'x' | b'f'))
+        && (OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || OWN_NAMES.contains(&name))
+}
+
+/// Whether the proxy writes this field itself, so that a configuration may not.
+pub fn is_framing(name: &HeaderName) -> bool {
+    FRAMING.contains(name)
+}
+
+/// Names of an answer's fields that end at the gateway: hop-by-hop, and nominated by `Connection`. Framing fields
+/// are not among them: the proxy needs them to read the body.
+pub fn response_hop_by_hop(headers: &HeaderMap) -> SmallVec<[HeaderName; 2]> {
+    let nominated = headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !is_framing(name) && *name != http::header::CONTENT_TYPE);
+    let fixed = HOP_BY_HOP.iter().filter(|name| headers.contains_key(*name)).cloned();
+    fixed.chain(nominated).collect()
+}
+
+/// Names of an answer's fields that do not describe its body.
+pub fn beyond_representation(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers.keys().filter(|name| !REPRESENTATION.contains(name)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_and_forwarding_fields_belong_to_the_gateway_in_any_spelling() {
+        for (name, own) in [
+            ("x-consumer-name", true),
+            ("x-consumer-anything", true),
+            ("x_consumer_name", true),
+            ("x-consumer_groups", true),
+            ("x-forwarded-for", true),
+            ("x-forwarded-prefix", true),
+            ("forwarded", true),
+            ("x-real-ip", true),
+            ("x-request-id", true),
+            ("x-consumers", false),
+            ("from", false),
+            ("x-api-key", false),
+            ("traceparent", false),
+        ] {
+            assert_eq!(is_own(&HeaderName::from_static(name)), own, "{name}");
+        }
+    }
+
+    #[test]
+    fn nominated_fields_of_an_answer_end_here_but_framing_does_not() {
+        let headers: HeaderMap = [
+            ("connection", "close, X-Internal , content-length"),
+            ("keep-alive", "timeout=5"),
+            ("x-internal", "1"),
+            ("content-length", "3"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect();
+        let mut names: Vec<_> = response_hop_by_hop(&headers).iter().map(|name| name.to_string()).collect();
+        names.sort();
+        assert_eq!(names, ["close", "keep-alive", "x-internal"]);
+    }
+}

@@ -1,0 +1,152 @@
+//! One shard: its own entries up to a capacity, and the overflow entries that take the rest.
+//!
+//! Decides which counter a claim is weighed on, and keeps the promise that nobody is admitted beyond a limit by changing
+//! between the shared entry and one of its own. For a rate or quota the own entry begins as a copy of the shared one, which
+//! owes at least what this subject does. Places in flight are given back where they were taken, so there the own entry
+//! remembers how many of the shared ones may be this subject's and counts them as taken until they are free.
+
+use super::table::{Key, Moment, State, Table};
+
+/// Slots looked at before each new entry: more than come in, so what is over disappears.
+const SWEEP: usize = 8;
+
+/// Slots looked at for each new subject while the shard is full.
+const SWEEP_WHEN_FULL: usize = 64;
+
+/// Counters of the subjects that hash here.
+#[derive(Debug)]
+pub(super) struct Shard {
+    own: Table,
+    overflow: Table,
+    capacity: usize,
+    overflow_hits: u64,
+}
+
+/// Where a counter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// An entry of the subject itself; where it was seen, if it exists.
+    Own(Option<usize>),
+    /// The entry that subjects without room share.
+    Overflow,
+}
+
+/// One claim within a decision: a counter and what becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) shard: usize,
+    pub(super) key: Key,
+    pub(super) place: Place,
+    pub(super) state: State,
+}
+
+impl Shard {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { own: Table::default(), overflow: Table::default(), capacity, overflow_hits: 0 }
+    }
+
+    pub(super) fn entries(&self) -> usize {
+        self.own.len()
+    }
+
+    pub(super) fn overflow_entries(&self) -> usize {
+        self.overflow.len()
+    }
+
+    pub(super) fn overflow_hits(&self) -> u64 {
+        self.overflow_hits
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.own.bytes() + self.overflow.bytes()
+    }
+
+    /// The counter of `key` as it is now, or as earlier steps of the same decision will leave it.
+    pub(super) fn locate(&mut self, shard: usize, key: Key, earlier: &[Step], moment: Moment) -> Step {
+        if let Some(at) = self.own.find(&key) {
+            let state =
+                planned(earlier, shard, &key).unwrap_or_else(|| self.without_returned(&key, self.own.state(at)));
+            return Step { shard, key, place: Place::Own(Some(at)), state };
+        }
+        if let Some(step) = earlier.iter().rfind(|step| step.key == key) {
+            return *step;
+        }
+        let shared = shared_key(&key);
+        let state = planned(earlier, shard, &shared).unwrap_or_else(|| self.shared_state(&key, moment));
+        if self.has_room(shard, earlier, moment) {
+            return Step { shard, key, place: Place::Own(None), state: opening(state) };
+        }
+        self.overflow_hits += 1;
+        Step { shard, key: shared, place: Place::Overflow, state }
+    }
+
+    /// Writes what a step decided.
+    pub(super) fn commit(&mut self, step: &Step, moment: Moment) {
+        let (table, seen_at) = match step.place {
+            Place::Own(seen_at) => (&mut self.own, seen_at),
+            Place::Overflow => (&mut self.overflow, None),
+        };
+        if seen_at.is_none() {
+            table.sweep(SWEEP, moment);
+        }
+        table.store(seen_at, step.key, step.state);
+    }
+
+    /// Gives a place in flight back.
+    pub(super) fn leave(&mut self, place: Place, key: &Key) {
+        let table = if place == Place::Overflow { &mut self.overflow } else { &mut self.own };
+        let Some(at) = table.find(key) else { return };
+        if let State::Concurrency { in_flight, beside } = table.state(at) {
+            table.store(Some(at), *key, State::Concurrency { in_flight: in_flight.saturating_sub(1), beside });
+        }
+    }
+
+    pub(super) fn sweep_all(&mut self, moment: Moment) {
+        for table in [&mut self.own, &mut self.overflow] {
+            // Removals hold the cursor back: twice the slots is a whole pass.
+            table.sweep(2 * table.slots(), moment);
+        }
+    }
+
+    /// Whether a new entry fits, beside those that earlier steps will add.
+    fn has_room(&mut self, shard: usize, earlier: &[Step], moment: Moment) -> bool {
+        if self.own.len() + earlier.len() < self.capacity {
+            return true;
+        }
+        self.own.sweep(SWEEP_WHEN_FULL, moment);
+        let own = earlier.iter().filter(|step| step.shard == shard && step.place != Place::Overflow);
+        let coming = own.filter(|step| self.own.find(&step.key).is_none()).count();
+        self.own.len() + coming < self.capacity
+    }
+
+    fn shared_state(&self, key: &Key, moment: Moment) -> State {
+        let at = self.overflow.find(&shared_key(key));
+        at.map(|at| self.overflow.state(at)).filter(|state| !state.is_fresh(moment)).unwrap_or(State::Fresh)
+    }
+
+    /// An own counter of places in flight, less those of the shared entry that have been given back.
+    fn without_returned(&self, key: &Key, state: State) -> State {
+        let State::Concurrency { in_flight, beside: beside @ 1.. } = state else { return state };
+        let shared = self.overflow.find(&shared_key(key)).map_or(State::Fresh, |at| self.overflow.state(at));
+        let still = if let State::Concurrency { in_flight, .. } = shared { in_flight } else { 0 };
+        State::Concurrency { in_flight, beside: beside.min(still) }
+    }
+}
+
+/// The counter as the latest of the earlier steps will leave it.
+fn planned(earlier: &[Step], shard: usize, key: &Key) -> Option<State> {
+    earlier.iter().rfind(|step| step.shard == shard && step.key == *key).map(|step| step.state)
+}
+
+/// The key of the overflow entry; in a table of its own, so it meets no subject.
+fn shared_key(key: &Key) -> Key {
+    Key { limit: key.limit, low: 0, high: 0 }
+}
+
+/// How a subject's own entry begins, given the shared one.
+fn opening(shared: State) -> State {
+    match shared {
+        State::Concurrency { in_flight, .. } => State::Concurrency { in_flight: 0, beside: in_flight },
+        other => other,
+    }
+}

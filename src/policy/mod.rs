@@ -1,0 +1,18 @@
+//! One decision each, pure: from `http` types and plain values to a decision, without clock, network or pingora.
+//!
+//! Nothing here knows the configuration file or the running gateway; `gateway::compile` makes these values, and
+//! `proxy::admit` asks them in order. That is why each is tested in microseconds, without a server.
+
+pub mod path;
+
+pub mod authenticate;
+
+pub mod flood;
+
+pub mod limit;
+
+pub mod contract;
+
+pub mod headers;
+
+pub mod rejection;

@@ -1,0 +1,451 @@
+//! Admission: everything between a request's header and its service.
+//!
+//! [`admit`] lists the steps in order; each is one call, and none is switched off by an earlier one. It takes no
+//! `Session`, so it is tested without a server. A route whose contract reads the body gets a [`Pending`] first, which
+//! becomes an [`Admission`] when the body is there: all violations of path, query and body are told at once.
+//!
+//! Invariant: an [`Admission`] is made here only; its fields are private to their making.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{Method, Version};
+use pingora::proxy::Session;
+use smallvec::SmallVec;
+
+use crate::gateway::router::{Match, Miss};
+use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
+use crate::policy::authenticate::{KeyPlace, Part, Presented, presented};
+use crate::policy::contract::{BodyContract, CheckedBody, Media, PathValues, Violations};
+use crate::policy::limit::{Claim, Subject};
+use crate::policy::path::{RequestPath, decode_segment};
+use crate::policy::rejection::{Format, Malformed, Rejection};
+
+use super::State;
+use super::body::Keep;
+use super::client;
+use super::exchange::{Exchange, Held, Trail};
+
+/// A request that may go to its service.
+pub struct Admission {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Path and query for the service.
+    pub service_target: Bytes,
+    /// What the service gets for a body.
+    pub body: AdmittedBody,
+    _evidence: Evidence,
+}
+
+/// Cannot be made outside this file.
+struct Evidence(());
+
+/// What the service gets for a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdmittedBody {
+    /// None.
+    None,
+    /// The client's, as it comes.
+    Streamed,
+    /// These bytes.
+    Checked {
+        /// In their canonical form.
+        bytes: Bytes,
+        /// `Content-Type`.
+        content_type: HeaderValue,
+    },
+}
+
+/// What comes next for a request.
+pub enum Decision {
+    /// It goes to its service.
+    Forward(Admission),
+    /// Its body has to be read first.
+    ReadBody(Pending),
+    /// It is answered with the methods of its path.
+    Options(HeaderValue),
+}
+
+/// A request that is admitted but for its body.
+pub struct Pending {
+    route: Arc<Route>,
+    service_target: Bytes,
+    violations: Violations,
+    media: Option<Media>,
+}
+
+/// The header of a request, as admission needs it.
+pub struct Request<'a> {
+    /// Method, target, fields.
+    pub parts: &'a Parts,
+    /// The request target as it came.
+    pub target: &'a [u8],
+    /// The header as it came, for what parsing hides.
+    pub raw: Bytes,
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// Whether a body follows the header.
+    pub body: Announced,
+}
+
+/// Whether a body follows the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    /// No.
+    Nothing,
+    /// Yes, perhaps an empty one.
+    Body,
+}
+
+impl<'a> Request<'a> {
+    /// Reads what admission needs from a session.
+    pub fn of(session: &'a Session) -> Self {
+        let parts: &Parts = session.req_header();
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
+        let length = super::body::declared_length(&parts.headers);
+        let announced = parts.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > 0);
+        Self {
+            parts,
+            target: session.req_header().raw_path(),
+            raw: raw.unwrap_or_default(),
+            peer: peer.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+            body: if announced { Announced::Body } else { Announced::Nothing },
+        }
+    }
+}
+
+/// Decides on a request. What is found out on the way stays in the exchange, also when it ends in a rejection.
+///
+/// # Errors
+/// Why the request ends here.
+pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> Result<Decision, Rejection> {
+    let gateway = Arc::clone(&exchange.gateway);
+    let parts = request.parts;
+    identify(&gateway, request, exchange);
+    check_flood(&gateway, exchange.client)?;
+    check_message(&gateway, request)?;
+    let host = host(parts)?;
+    if request.target == b"*" {
+        return whole_server(&parts.method);
+    }
+    let path = RequestPath::parse(parts.uri.path()).map_err(Rejection::Path)?;
+    let found = match find(&gateway, host, &parts.method, &path) {
+        Ok(found) => found,
+        Err(Found::Rejection(rejection)) => return Err(rejection),
+        Err(Found::Options(allow)) => return Ok(Decision::Options(allow)),
+    };
+    let route = found.route;
+    exchange.trail.route = Some(Arc::clone(route));
+    if path.has_encoded_slash() && route.encoded_slash == EncodedSlash::Reject {
+        return Err(Rejection::EncodedSlash);
+    }
+    exchange.trail.consumer = authenticate(&gateway, route, parts)?;
+    exchange.trail.held = limit(state, route, &exchange.trail, exchange.client, &parts.headers)?;
+    contract(&gateway, route, &found, request)
+}
+
+/// Who is there, and what the request is called.
+fn identify(gateway: &Gateway, request: &Request<'_>, exchange: &mut Exchange) {
+    let (client, peer) = client::client(request.peer, &gateway.trusted_proxies, &request.parts.headers);
+    exchange.peer_address = request.peer.to_canonical();
+    exchange.client = client;
+    exchange.peer = peer;
+    exchange.id = client::RequestId::of(&request.parts.headers, peer);
+}
+
+fn check_flood(gateway: &Gateway, client: IpAddr) -> Result<(), Rejection> {
+    match &gateway.flood {
+        Some(flood) => flood.admit(client).map_err(|_| Rejection::Flood),
+        None => Ok(()),
+    }
+}
+
+/// What pingora accepts and a gateway should not.
+fn check_message(gateway: &Gateway, request: &Request<'_>) -> Result<(), Rejection> {
+    let parts = request.parts;
+    let limits = &gateway.request_limits;
+    if request.target.len() > limits.uri_bytes {
+        return Err(Rejection::UriTooLong);
+    }
+    if parts.headers.len() > limits.header_count || request.raw.len() > limits.header_bytes {
+        return Err(Rejection::HeaderTooLarge);
+    }
+    if let Some(coding) = parts.headers.get(TRANSFER_ENCODING) {
+        // pingora has dropped a Content-Length beside it; the raw header still has it.
+        if raw_has_content_length(&request.raw) || parts.headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_some() {
+            return Err(Rejection::Malformed(Malformed::Framing));
+        }
+        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Err(Rejection::TransferCoding);
+        }
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next()
+        && (lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit))
+    {
+        return Err(Rejection::Malformed(Malformed::Framing));
+    }
+    if is_target(request.target) { Ok(()) } else { Err(Rejection::Malformed(Malformed::Target)) }
+}
+
+/// Origin-form, absolute-form, or `*`, in ASCII (RFC 9112 section 3.2).
+fn is_target(target: &[u8]) -> bool {
+    let absolute = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let known = target.first() == Some(&b'/') || target == b"*" || absolute(b"http://") || absolute(b"https://");
+    known && target.is_ascii()
+}
+
+fn raw_has_content_length(raw: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length";
+    raw.split(|&byte| byte == b'\n').any(|line| {
+        line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) && line[NAME.len()] == b':'
+    })
+}
+
+/// The host a request is for; pingora has made sure that target and field agree.
+fn host(parts: &Parts) -> Result<Option<&str>, Rejection> {
+    let Some(value) = parts.headers.get(HOST) else {
+        if parts.version == Version::HTTP_10 {
+            return Ok(None);
+        }
+        return Err(Rejection::Malformed(Malformed::HostMissing));
+    };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    match value.to_str() {
+        Ok(host) if !host.is_empty() && host.as_bytes().iter().all(plain) => Ok(Some(host)),
+        _ => Err(Rejection::Malformed(Malformed::Host)),
+    }
+}
+
+/// `OPTIONS *` asks for the server as a whole (RFC 9110 section 9.3.7); `*` is no target for anything else.
+fn whole_server(method: &Method) -> Result<Decision, Rejection> {
+    if *method != Method::OPTIONS {
+        return Err(Rejection::Malformed(Malformed::Target));
+    }
+    let methods: Vec<&str> = METHODS.iter().map(Method::as_str).collect();
+    Ok(Decision::Options(methods.join(", ").parse().unwrap_or(HeaderValue::from_static("OPTIONS"))))
+}
+
+/// A request that no route forwards.
+enum Found {
+    Rejection(Rejection),
+    Options(HeaderValue),
+}
+
+fn find<'g>(
+    gateway: &'g Gateway,
+    host: Option<&str>,
+    method: &Method,
+    path: &'g RequestPath<'_>,
+) -> Result<Match<'g, Arc<Route>>, Found> {
+    let miss = match gateway.router.find(host, method, path) {
+        Ok(found) => return Ok(found),
+        Err(miss) => miss,
+    };
+    match miss {
+        Miss::NotFound => Err(Found::Rejection(Rejection::NotFound)),
+        Miss::MethodNotAllowed(allow) => {
+            // Method names and commas are always a header's value.
+            let allow = allow.to_string().parse().unwrap_or(HeaderValue::from_static("GET"));
+            if *method == Method::OPTIONS {
+                return Err(Found::Options(allow));
+            }
+            Err(Found::Rejection(Rejection::MethodNotAllowed(allow)))
+        }
+    }
+}
+
+fn authenticate(gateway: &Gateway, route: &Route, parts: &Parts) -> Result<Option<Arc<Consumer>>, Rejection> {
+    let (places, challenge) = match &route.access {
+        Access::Public => return Ok(None),
+        Access::Authenticated { places, challenge } => (places, challenge),
+    };
+    match presented(places.iter(), &parts.headers, parts.uri.query()) {
+        Presented::Nothing => Err(Rejection::CredentialMissing(challenge.clone())),
+        Presented::Ambiguous => Err(Rejection::CredentialAmbiguous),
+        Presented::Key(digest) => match gateway.keys.owner(&digest) {
+            Some(consumer) => Ok(Some(Arc::clone(consumer))),
+            None => Err(Rejection::CredentialUnknown(challenge.clone())),
+        },
+    }
+}
+
+/// All limits of plan and route, decided together.
+fn limit(
+    state: &State,
+    route: &Route,
+    trail: &Trail,
+    client: IpAddr,
+    headers: &HeaderMap,
+) -> Result<Option<Held>, Rejection> {
+    let cost = route.cost;
+    let mut claims: SmallVec<[Claim<'_>; 4]> = SmallVec::new();
+    if let Some(consumer) = &trail.consumer
+        && let Some(plan) = &consumer.plan
+    {
+        let here = plan.route_limits(&route.name);
+        if !here.is_empty() {
+            let subject = consumer.subject.on(&route.name);
+            claims.extend(here.iter().map(|limit| Claim { limit, subject, cost }));
+        }
+        let subject = consumer.subject;
+        claims.extend(plan.total.iter().chain(&plan.concurrency).map(|limit| Claim { limit, subject, cost }));
+    }
+    claims.extend(route.limits.iter().map(|entry| {
+        let subject = match &entry.by {
+            LimitBy::ClientIp => Subject::address(client),
+            LimitBy::Consumer => trail.consumer.as_ref().map_or(Subject::everyone(), |consumer| consumer.subject),
+            LimitBy::Route => Subject::everyone(),
+            LimitBy::Header(name) => Subject::header(headers.get(name).map(HeaderValue::as_bytes)),
+        };
+        Claim { limit: &entry.limit, subject, cost }
+    }));
+    if claims.is_empty() {
+        return Ok(None);
+    }
+    match state.limiter.decide(&claims, state.clock.now()) {
+        Ok(granted) => Ok(Some(Held::of(granted))),
+        Err(refused) => {
+            let owner = trail.consumer.as_ref().and_then(|consumer| consumer.plan.as_ref());
+            let owner = owner.map_or(&*route.name, |plan| &*plan.name);
+            for policy in refused.violated() {
+                state.telemetry.limit_refusals(owner, policy).inc();
+            }
+            Err(Rejection::limited(&refused))
+        }
+    }
+}
+
+/// Path, query and, where it is read, the body.
+fn contract(
+    gateway: &Gateway,
+    route: &Arc<Route>,
+    found: &Match<'_, Arc<Route>>,
+    request: &Request<'_>,
+) -> Result<Decision, Rejection> {
+    let parts = request.parts;
+    let mut violations = Violations::new();
+    let decoded: SmallVec<[Cow<'_, str>; 4]> = found.captures.iter().map(|value| decode_segment(value)).collect();
+    let mut values = PathValues::new();
+    route.contract.check_path(&decoded, &mut values, &mut violations);
+    let mut target = String::with_capacity(route.service_path_text.len() + parts.uri.path().len() + 32);
+    let expanded = route.service_path.expand(
+        |index| match (values.get(index), decoded.get(index), found.captures.get(index)) {
+            // A value that was not rewritten keeps its spelling, and with it an encoded slash.
+            (Some(value), Some(decoded), Some(capture)) if value == decoded => ServicePathValue::Captured(capture),
+            (Some(value), ..) => ServicePathValue::Decoded(value),
+            _ => ServicePathValue::Decoded(""),
+        },
+        &mut target,
+    );
+    let query = without_keys(parts.uri.query(), &gateway.key_places);
+    let at = target.len();
+    route.contract.check_query(query.as_deref(), &mut target, &mut violations);
+    if target.len() > at {
+        target.insert(at, if route.service_path.has_query() { '&' } else { '?' });
+    }
+    if violations.is_empty() {
+        expanded.map_err(Rejection::Path)?;
+    }
+    let service_target = Bytes::from(target);
+    let route = Arc::clone(route);
+    match &route.contract.body {
+        BodyContract::None if request.body == Announced::Nothing => {
+            finish(route, service_target, violations, AdmittedBody::None).map(Decision::Forward)
+        }
+        BodyContract::Any => {
+            let length = super::body::declared_length(&parts.headers);
+            if length.is_some_and(|length| length > route.max_body) {
+                return Err(Rejection::BodyTooLarge(route.max_body));
+            }
+            finish(route, service_target, violations, AdmittedBody::Streamed).map(Decision::Forward)
+        }
+        BodyContract::None => Ok(Decision::ReadBody(Pending { route, service_target, violations, media: None })),
+        BodyContract::Json(_) | BodyContract::Form(_) => {
+            let media = route.contract.accept(&parts.headers);
+            let media = match (media, gateway.format) {
+                (Ok(media), _) => media,
+                // FastAPI reads a form of another type as an empty one, and reports the fields it lacks.
+                (Err(fault), Format::Fastapi) if matches!(route.contract.body, BodyContract::Form(_)) => {
+                    route.contract.check_body(Media::form(), b"", &mut violations);
+                    return Err(if violations.is_empty() {
+                        Rejection::Media(fault)
+                    } else {
+                        Rejection::Contract(violations.into_vec())
+                    });
+                }
+                (Err(fault), _) => return Err(Rejection::Media(fault)),
+            };
+            if request.body == Announced::Nothing {
+                let pending = Pending { route, service_target, violations, media: Some(media) };
+                return pending.finish(&Bytes::new()).map(Decision::Forward);
+            }
+            Ok(Decision::ReadBody(Pending { route, service_target, violations, media: Some(media) }))
+        }
+    }
+}
+
+/// The query without API keys, which are no parameters.
+fn without_keys<'q>(query: Option<&'q str>, places: &[KeyPlace]) -> Option<Cow<'q, str>> {
+    let query = query?;
+    let mut names = places.iter().filter_map(|place| match &place.part {
+        Part::Query(name) if place.forward == crate::policy::authenticate::Forward::Strip => Some(&**name),
+        _ => None,
+    });
+    let Some(first) = names.next() else { return Some(Cow::Borrowed(query)) };
+    let names: SmallVec<[&str; 2]> = std::iter::once(first).chain(names).collect();
+    let is_key = |pair: &str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| names.contains(&&*name));
+    if !query.split('&').any(is_key) {
+        return Some(Cow::Borrowed(query));
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    Some(Cow::Owned(kept.join("&")))
+}
+
+impl Pending {
+    /// Whether the body has to be held, or only read off.
+    pub fn keep(&self) -> Keep {
+        if self.media.is_some() { Keep::All } else { Keep::Nothing }
+    }
+
+    /// Checks the body.
+    ///
+    /// # Errors
+    /// Every violation of path, query and body.
+    pub fn finish(self, body: &Bytes) -> Result<Admission, Rejection> {
+        let Self { route, service_target, mut violations, media } = self;
+        let checked = match media {
+            Some(media) => route.contract.check_body(media, body, &mut violations),
+            None => CheckedBody::Nothing,
+        };
+        let body = match checked {
+            CheckedBody::Nothing | CheckedBody::Unread => AdmittedBody::None,
+            CheckedBody::Bytes { bytes, content_type } => {
+                let content_type = match content_type {
+                    Cow::Borrowed(content_type) => HeaderValue::from_static(content_type),
+                    // It was a header's value before.
+                    Cow::Owned(content_type) => HeaderValue::try_from(content_type).map_err(|_| Rejection::Internal)?,
+                };
+                AdmittedBody::Checked { bytes, content_type }
+            }
+        };
+        finish(route, service_target, violations, body)
+    }
+}
+
+fn finish(
+    route: Arc<Route>,
+    service_target: Bytes,
+    violations: Violations,
+    body: AdmittedBody,
+) -> Result<Admission, Rejection> {
+    if !violations.is_empty() {
+        return Err(Rejection::Contract(violations.into_vec()));
+    }
+    Ok(Admission { route, service_target, body, _evidence: Evidence(()) })
+}

@@ -1,0 +1,118 @@
+//! Answers that the gateway writes itself.
+//!
+//! pingora's own error answers close the connection; these keep it, so that a flood of 401 or 429 does not become a
+//! flood of handshakes. A body that the client is still sending is read off when it is short, otherwise the
+//! connection closes after the answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::policy::rejection::{Malformed, Rejection, X_REQUEST_ID};
+
+use super::body::declared_length;
+use super::exchange::Exchange;
+
+/// Longest unread body that is read off to keep a connection, in bytes.
+const DRAIN_BYTES: u64 = 256 * 1024;
+
+/// How long that may take.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Answers with a rejection.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn reject(session: &mut Session, exchange: &mut Exchange, rejection: &Rejection) -> Result<()> {
+    exchange.rejected = Some(rejection.code());
+    if matches!(rejection, Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::TransferCoding) {
+        // Where the next request begins cannot be known.
+        session.set_keepalive(None);
+    }
+    let format = exchange.gateway.format;
+    let (body, media_type) = rejection.body(format, session.req_header().uri.path(), exchange.id.as_str());
+    let mut headers = HeaderMap::new();
+    rejection.headers(&mut headers);
+    if !matches!(rejection, Rejection::Limited(_))
+        && let Some(held) = &exchange.trail.held
+    {
+        headers.extend(held.fields.iter().cloned());
+    }
+    headers.insert(CONTENT_TYPE, media_type);
+    write(session, exchange, rejection.status(format), headers, body.into()).await
+}
+
+/// Answers an OPTIONS request for a path whose routes do not declare the method.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn options(session: &mut Session, exchange: &mut Exchange, allow: HeaderValue) -> Result<()> {
+    let headers = [(ALLOW, allow)].into_iter().collect();
+    write(session, exchange, StatusCode::NO_CONTENT.as_u16(), headers, Bytes::new()).await
+}
+
+async fn write(session: &mut Session, exchange: &Exchange, status: u16, headers: HeaderMap, body: Bytes) -> Result<()> {
+    let mut response = ResponseHeader::build_no_case(status, Some(headers.len() + 4))?;
+    let mut last = None;
+    for (name, value) in headers {
+        // A repeated field comes with its name only once.
+        last = name.or(last);
+        if let Some(name) = &last {
+            response.append_header(name, value)?;
+        }
+    }
+    response.insert_header(X_REQUEST_ID, exchange.id.value())?;
+    if status != StatusCode::NO_CONTENT.as_u16() {
+        response.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
+    settle_unread_body(session);
+    let without_body = body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(response), without_body).await?;
+    if !without_body {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Decides whether the rest of an unread body is read off or ends the connection (pingora's default).
+fn settle_unread_body(session: &mut Session) {
+    if session.is_body_done() {
+        return;
+    }
+    let headers = &session.req_header().headers;
+    let short = declared_length(headers).is_some_and(|length| length <= DRAIN_BYTES);
+    // A client that waits for 100 may send the body or not: it cannot be told from a next request.
+    if short && !headers.contains_key(EXPECT) {
+        session.set_close_on_response_before_downstream_finish(false);
+        session.set_total_drain_timeout(Some(DRAIN_TIME));
+    }
+}
+
+/// The rejection that stands for an error of pingora, for the client.
+pub fn rejection_of(error: &pingora::Error, max_body: u64) -> Rejection {
+    use pingora::{ErrorSource, ErrorType};
+    match (error.esource(), error.etype()) {
+        (_, ErrorType::HTTPStatus(413)) => Rejection::BodyTooLarge(max_body),
+        (ErrorSource::Upstream, ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+            Rejection::ServiceTimeout
+        }
+        (
+            ErrorSource::Upstream,
+            ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::BindError
+            | ErrorType::SocketError
+            | ErrorType::ConnectProxyFailure,
+        ) => Rejection::ServiceDown,
+        (ErrorSource::Upstream, _) => Rejection::ServiceReply,
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Rejection::BodyTimeout,
+        (ErrorSource::Downstream, _) => Rejection::Malformed(Malformed::Message),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Rejection::Internal,
+    }
+}

@@ -1,0 +1,149 @@
+//! One request with its response: what pingora carries from phase to phase.
+//!
+//! An [`Exchange`] holds the one generation it began with until its log line is written, so a reload in between
+//! changes nothing for it. Everything a later phase says of the request (headers, metrics, access line) is noted
+//! here by the phase that learnt it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::gateway::{Consumer, Gateway, Route, Target};
+use crate::policy::limit::headers::{self, Fields};
+use crate::policy::limit::{Granted, Permit};
+
+use super::admit::Admission;
+use super::body::{Reservation, Slot};
+use super::client::RequestId;
+
+/// pingora's CTX.
+pub struct Exchange {
+    /// The generation that serves this request.
+    pub gateway: Arc<Gateway>,
+    /// End of the request's header, for durations.
+    pub started: Instant,
+    /// The same moment, for people.
+    pub at: SystemTime,
+    /// The client, seen through trusted proxies.
+    pub client: IpAddr,
+    /// The other end of the connection.
+    pub peer_address: IpAddr,
+    /// Whether the peer is a trusted proxy.
+    pub peer: Peer,
+    /// As answered in `X-Request-Id`.
+    pub id: RequestId,
+    /// What admission found out so far; kept when it ends in a rejection.
+    pub trail: Trail,
+    /// The evidence that the request may go to its service.
+    pub admission: Option<Admission>,
+    /// The memory held by a checked body.
+    pub body_memory: Option<Reservation>,
+    /// Set while a checked body stands in for the client's.
+    pub slot: Option<Slot>,
+    /// Code of the rejection that ended the request.
+    pub rejected: Option<&'static str>,
+    /// What went wrong, for the access line.
+    pub cause: Option<String>,
+    /// When the gateway had decided.
+    pub decided: Option<Duration>,
+    /// When the service was contacted last, and when its header came.
+    pub service: ServiceTimes,
+    /// Attempts to contact the service.
+    pub attempts: u32,
+    /// The target contacted last.
+    pub target: Option<Arc<Target>>,
+    /// Bytes of a streamed body so far.
+    pub streamed: u64,
+    /// Counts this request until it is logged.
+    pub in_flight: Option<InFlight>,
+}
+
+/// One request in the count of those in flight; dropped with the exchange even where a phase is cut short.
+#[derive(Debug)]
+pub struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    /// Counts one more.
+    pub fn enter(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What admission found out, in order.
+#[derive(Default)]
+pub struct Trail {
+    /// The matched route.
+    pub route: Option<Arc<Route>>,
+    /// Who calls.
+    pub consumer: Option<Arc<Consumer>>,
+    /// What the limits granted.
+    pub held: Option<Held>,
+}
+
+/// What limits granted, apart from the limits themselves.
+pub struct Held {
+    /// What the client is told of them.
+    pub fields: Fields,
+    /// The places in flight; free when this is dropped.
+    pub permit: Permit,
+}
+
+impl Held {
+    /// Takes the permit, and writes down what the client is told.
+    pub fn of(granted: Granted<'_>) -> Self {
+        Self { fields: headers::fields(&granted.standings), permit: granted.permit }
+    }
+}
+
+/// Whether the peer's word on forwarding counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Listed in `trusted_proxies`.
+    Trusted,
+    /// Anybody.
+    Stranger,
+}
+
+/// Times since [`Exchange::started`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ServiceTimes {
+    /// The service was contacted.
+    pub contacted: Option<Duration>,
+    /// The header of its reply was complete.
+    pub replied: Option<Duration>,
+}
+
+impl Exchange {
+    /// Begins an exchange with the current generation.
+    pub fn begin(gateway: Arc<Gateway>, in_flight: InFlight) -> Self {
+        Self {
+            gateway,
+            started: Instant::now(),
+            at: SystemTime::now(),
+            client: IpAddr::from([0, 0, 0, 0]),
+            peer_address: IpAddr::from([0, 0, 0, 0]),
+            peer: Peer::Stranger,
+            id: RequestId::default(),
+            trail: Trail::default(),
+            admission: None,
+            body_memory: None,
+            slot: None,
+            rejected: None,
+            cause: None,
+            decided: None,
+            service: ServiceTimes::default(),
+            attempts: 0,
+            target: None,
+            streamed: 0,
+            in_flight: Some(in_flight),
+        }
+    }
+}

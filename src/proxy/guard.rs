@@ -1,0 +1,373 @@
+//! What a connection may cost before it has sent a request: deadlines and caps, below pingora.
+//!
+//! pingora has no deadline for a whole header, none between requests after the first, and no cap on connections.
+//! [`GuardedApp`] wraps each accepted stream in a [`Guarded`] one, which knows in which phase the connection is:
+//!
+//! ```text
+//! IDLE ── first byte ──▶ HEADER ── early_request_filter ──▶ BUSY ── logging ──▶ IDLE
+//! ```
+//!
+//! In IDLE and HEADER an absolute deadline runs; a header that misses it is answered 408, an idle connection is
+//! closed. In BUSY the timeouts of body and service hold instead. The deadlines are those of the generation that
+//! was current when the connection came.
+//!
+//! Invariant: a connection is counted from [`Connections::enter`] until its [`Entry`] is dropped, whatever happens.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pingora::apps::ServerApp;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::TlsRef;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
+    UniqueID, UniqueIDType, tls::SslDigest,
+};
+use pingora::proxy::{HttpProxy, Session};
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::gateway::ConnectionLimits;
+
+use super::Proxy;
+
+/// The open connections of the process.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// Why a connection is closed at accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// `max_connections` is reached.
+    Total,
+    /// `max_connections_per_address` is reached.
+    Address,
+}
+
+impl Full {
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// One counted connection.
+#[derive(Debug)]
+pub struct Entry {
+    connections: Arc<Connections>,
+    address: Option<IpAddr>,
+}
+
+impl Connections {
+    /// Counts a connection, if there is room.
+    ///
+    /// # Errors
+    /// Which cap is reached; nothing is counted then.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, limits: &ConnectionLimits) -> Result<Entry, Full> {
+        let count = |open: usize| (open < limits.max_connections).then_some(open + 1);
+        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_err() {
+            return Err(Full::Total);
+        }
+        // From here on dropping the entry undoes the count.
+        let mut entry = Entry { connections: Arc::clone(self), address: None };
+        if let (Some(max), Some(address)) = (limits.max_per_address, address) {
+            let mut by_address = self.by_address.lock();
+            let open = by_address.entry(address).or_default();
+            if *open >= max {
+                return Err(Full::Address);
+            }
+            *open += 1;
+            entry.address = Some(address);
+        }
+        Ok(entry)
+    }
+
+    /// Number of open connections.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.connections.open.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = self.address else { return };
+        let mut by_address = self.connections.by_address.lock();
+        if let Some(open) = by_address.get_mut(&address) {
+            *open -= 1;
+            if *open == 0 {
+                by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// pingora's HTTP proxy behind the guard.
+pub struct GuardedApp {
+    inner: Arc<HttpProxy<Proxy>>,
+    proxy: Proxy,
+}
+
+impl GuardedApp {
+    /// Puts the guard before a proxy; both share one state.
+    pub fn new(inner: HttpProxy<Proxy>, proxy: Proxy) -> Self {
+        Self { inner: Arc::new(inner), proxy }
+    }
+}
+
+#[async_trait]
+impl ServerApp for GuardedApp {
+    async fn process_new(self: &Arc<Self>, io: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let limits = self.proxy.state.gateway.load().connection_limits;
+        let address = io
+            .get_socket_digest()
+            .and_then(|digest| digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip())));
+        let entry = match self.proxy.state.connections.enter(address, &limits) {
+            Ok(entry) => entry,
+            Err(full) => {
+                self.proxy.state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
+                return None;
+            }
+        };
+        let guarded = Guarded::new(io, limits, entry, Arc::clone(&self.proxy.state));
+        self.inner.process_new(Box::new(guarded), shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        ServerApp::cleanup(&*self.inner).await;
+    }
+}
+
+/// Between requests; the idle deadline runs.
+const IDLE: u8 = 0;
+/// Within a header; the header deadline runs.
+const HEADER: u8 = 1;
+/// Within a request; no deadline here.
+const BUSY: u8 = 2;
+/// No deadline has been armed.
+const NEVER: u8 = u8::MAX;
+
+/// Marks the connection of a session as busy with a request.
+pub fn mark_busy(session: &Session) {
+    set_phase(session, BUSY);
+}
+
+/// Marks the connection of a session as waiting for the next request.
+pub fn mark_idle(session: &Session) {
+    set_phase(session, IDLE);
+}
+
+fn set_phase(session: &Session, phase: u8) {
+    let stream = session.as_downstream().stream();
+    if let Some(guarded) = stream.and_then(|stream| stream.as_any().downcast_ref::<Guarded>()) {
+        guarded.phase.store(phase, Ordering::Relaxed);
+    }
+}
+
+/// A client's stream with deadlines.
+pub struct Guarded {
+    io: Stream,
+    phase: AtomicU8,
+    limits: ConnectionLimits,
+    /// The phase for which `deadline` was armed last.
+    armed: u8,
+    deadline: Option<Pin<Box<Sleep>>>,
+    state: Arc<super::State>,
+    _entry: Entry,
+}
+
+impl std::fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guarded").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+/// Sent when a header does not come to its end; the connection closes after it.
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+impl Guarded {
+    fn new(io: Stream, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
+        Self { io, phase: AtomicU8::new(IDLE), limits, armed: NEVER, deadline: None, state, _entry: entry }
+    }
+
+    /// Waits for the deadline of a phase: Pending while there is time.
+    fn poll_deadline(&mut self, phase: u8, context: &mut Context<'_>) -> Poll<io::Error> {
+        let limit = if phase == IDLE { self.limits.idle_timeout } else { self.limits.header_timeout };
+        if self.armed != phase || self.deadline.is_none() {
+            let at = Instant::now() + limit;
+            match &mut self.deadline {
+                Some(deadline) => deadline.as_mut().reset(at),
+                None => self.deadline = Some(Box::pin(sleep_until(at))),
+            }
+            self.armed = phase;
+        }
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(context));
+        let label = if phase == IDLE { "idle" } else { "header" };
+        self.state.telemetry.connections_expired.with_label_values(&[label]).inc();
+        if phase == HEADER {
+            // Courtesy, without waiting: a client that cannot take it learns it from the closed connection.
+            if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, REQUEST_TIMEOUT) {
+                let _ = Pin::new(&mut self.io).poll_flush(context);
+            }
+        }
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "guard deadline"))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = &mut *self;
+        let before = buf.filled().len();
+        let read = Pin::new(&mut me.io).poll_read(context, buf);
+        let phase = me.phase.load(Ordering::Relaxed);
+        if read.is_ready() {
+            if phase == IDLE && buf.filled().len() > before {
+                me.phase.store(HEADER, Ordering::Relaxed);
+            }
+            return read;
+        }
+        if phase == BUSY {
+            me.armed = NEVER;
+            return Poll::Pending;
+        }
+        me.poll_deadline(phase, context).map(Err)
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Guarded {
+    async fn shutdown(&mut self) {
+        self.io.shutdown().await;
+    }
+}
+
+impl UniqueID for Guarded {
+    fn id(&self) -> UniqueIDType {
+        self.io.id()
+    }
+}
+
+impl Ssl for Guarded {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.io.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.io.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.io.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Guarded {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.io.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.io.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.io.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Guarded {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.io.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Guarded {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.io.get_socket_digest()
+    }
+}
+
+#[async_trait]
+impl Peek for Guarded {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(total: usize, per_address: Option<usize>) -> ConnectionLimits {
+        ConnectionLimits {
+            header_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+            max_connections: total,
+            max_per_address: per_address,
+        }
+    }
+
+    #[test]
+    fn a_cap_refuses_and_a_closed_connection_makes_room() {
+        let connections = Arc::new(Connections::default());
+        let (one, two) = (Some(IpAddr::from([192, 0, 2, 1])), Some(IpAddr::from([192, 0, 2, 2])));
+        let limits = limits(3, Some(2));
+        let first = connections.enter(one, &limits).unwrap();
+        let _second = connections.enter(one, &limits).unwrap();
+        assert_eq!(connections.enter(one, &limits).unwrap_err(), Full::Address);
+        let third = connections.enter(two, &limits).unwrap();
+        assert_eq!(connections.enter(two, &limits).unwrap_err(), Full::Total);
+        assert_eq!(connections.open(), 3);
+        drop(first);
+        drop(third);
+        let _fourth = connections.enter(one, &limits).unwrap();
+        assert_eq!(connections.open(), 2);
+    }
+
+    #[test]
+    fn addresses_without_connections_are_forgotten() {
+        let connections = Arc::new(Connections::default());
+        for last in 0..=255 {
+            drop(connections.enter(Some(IpAddr::from([192, 0, 2, last])), &limits(10, Some(1))).unwrap());
+        }
+        assert!(connections.by_address.lock().is_empty());
+    }
+}

@@ -1,0 +1,376 @@
+//! The only place that knows pingora's `Session`.
+//!
+//! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, [`body`] reads,
+//! [`forward`] writes the request that the service gets, [`answer`] what the gateway answers itself, [`exchange`]
+//! remembers. The connection below is watched by [`guard`].
+//!
+//! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
+//! admission has nowhere to go.
+
+pub mod admit;
+mod answer;
+mod body;
+mod client;
+mod exchange;
+mod forward;
+mod guard;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Version;
+use http::header::UPGRADE;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::gateway::{Gateway, ServiceHeaders};
+use crate::policy::headers::{beyond_representation, response_hop_by_hop};
+use crate::policy::limit::{Clock, Limiter};
+use crate::policy::rejection::{Rejection, X_REQUEST_ID};
+use crate::telemetry::{AccessLine, AccessLog, Telemetry};
+
+use admit::{Admission, AdmittedBody, Decision};
+use body::{BodyLimits, Keep};
+use exchange::{Exchange, InFlight};
+
+pub use body::BodyMemory;
+pub use guard::{Connections, GuardedApp};
+
+/// What belongs to the process and outlives every generation.
+pub struct State {
+    /// The one published generation.
+    pub gateway: ArcSwap<Gateway>,
+    /// All metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// All limit counters.
+    pub limiter: Arc<Limiter>,
+    /// The clock of the limits.
+    pub clock: Clock,
+    /// Open client connections.
+    pub connections: Arc<Connections>,
+    /// Memory of bodies under check.
+    pub bodies: Arc<BodyMemory>,
+    /// Where access lines go.
+    pub access: AccessLog,
+    /// Set once the process is about to leave.
+    pub draining: AtomicBool,
+    /// Requests between their first phase and their log line.
+    pub in_flight: Arc<AtomicUsize>,
+}
+
+/// The proxy logic, as pingora wants it.
+#[derive(Clone)]
+pub struct Proxy {
+    /// Shared with the server.
+    pub state: Arc<State>,
+}
+
+impl Proxy {
+    /// Everything between the header and the service. `Ok(None)` when the request is answered already.
+    async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
+        let decision = {
+            let request = admit::Request::of(session);
+            admit::admit(&self.state, &request, exchange)
+        };
+        let admission = match decision {
+            Ok(Decision::Options(allow)) => {
+                answer::options(session, exchange, allow).await?;
+                return Ok(None);
+            }
+            Ok(Decision::Forward(admission)) => Ok(admission),
+            Ok(Decision::ReadBody(pending)) => match self.read_body(session, exchange, pending.keep()).await {
+                Ok(body) => pending.finish(&body),
+                Err(rejection) => Err(rejection),
+            },
+            Err(rejection) => Err(rejection),
+        };
+        exchange.decided = Some(exchange.started.elapsed());
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(rejection) => return Ok(Some(rejection)),
+        };
+        match &admission.body {
+            AdmittedBody::Checked { bytes, .. } => exchange.slot = Some(body::swap_in(session, bytes.clone())),
+            AdmittedBody::None if !session.is_body_empty() => {
+                exchange.slot = Some(body::swap_in(session, Bytes::new()));
+            }
+            AdmittedBody::None | AdmittedBody::Streamed => {}
+        }
+        exchange.admission = Some(admission);
+        Ok(None)
+    }
+
+    async fn read_body(&self, session: &mut Session, exchange: &mut Exchange, keep: Keep) -> Result<Bytes, Rejection> {
+        let max = exchange.trail.route.as_ref().map_or(0, |route| route.max_body);
+        let guard = &exchange.gateway.request_limits;
+        let limits = BodyLimits { max, deadline: guard.body_timeout, memory: guard.body_memory };
+        let mut held = self.state.bodies.reserve();
+        let body = body::read(session, keep, limits, &mut held).await;
+        exchange.body_memory = Some(held);
+        body
+    }
+
+    fn restore(session: &mut Session, exchange: &mut Exchange) {
+        if let Some(slot) = exchange.slot.take() {
+            body::swap_out(session, &slot);
+        }
+    }
+}
+
+/// An exchange past admission. Its absence in a later phase is a fault of the gateway.
+fn admission(exchange: &Exchange) -> Result<&Admission> {
+    exchange.admission.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "request was not admitted"))
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::begin(self.state.gateway.load_full(), InFlight::enter(&self.state.in_flight))
+    }
+
+    /// None: the compression module costs an allocation per request, and nothing is recoded.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+        guard::mark_busy(session);
+        session.as_mut().set_pipelining_enabled(true);
+        let silence = exchange.gateway.request_limits.body_timeout;
+        session.set_read_timeout(Some(silence));
+        session.set_write_timeout(Some(silence));
+        if self.state.draining.load(Ordering::Relaxed) {
+            session.set_keepalive(None);
+        }
+        // No protocol but HTTP passes, so nothing is upgraded.
+        if session.req_header().headers.contains_key(UPGRADE) {
+            session.req_header_mut().remove_header(&UPGRADE);
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        let Some(rejection) = self.decide(session, exchange).await? else {
+            return Ok(exchange.admission.is_none());
+        };
+        answer::reject(session, exchange, &rejection).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        let service = &admission(exchange)?.route.service;
+        let target = service.next_target().ok_or_else(|| {
+            Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
+        })?;
+        exchange.attempts += 1;
+        exchange.service.contacted = Some(exchange.started.elapsed());
+        let peer = Box::new(target.peer.clone());
+        exchange.target = Some(target);
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let target = exchange
+            .target
+            .as_ref()
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
+        forward::rewrite(request, exchange, admission(exchange)?, target)
+    }
+
+    /// Only streamed bodies come through here with content: their size is not known before.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let admission = admission(exchange)?;
+        if !matches!(admission.body, AdmittedBody::Streamed) {
+            return Ok(());
+        }
+        let max = admission.route.max_body;
+        exchange.streamed += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if exchange.streamed > max {
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "streamed body is too large").into_down());
+        }
+        Ok(())
+    }
+
+    /// Another target may be up, and nothing was sent.
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let targets = exchange.admission.as_ref().map_or(0, |admission| admission.route.service.target_count());
+        error.set_retry((exchange.attempts as usize) < targets.min(MAX_ATTEMPTS));
+        error
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        exchange.service.replied = Some(exchange.started.elapsed());
+        for name in response_hop_by_hop(&response.headers) {
+            response.remove_header(&name);
+        }
+        let route = &admission(exchange)?.route;
+        if route.service_headers == ServiceHeaders::Hide {
+            for name in beyond_representation(&response.headers) {
+                response.remove_header(&name);
+            }
+        }
+        for (name, value) in exchange.trail.held.iter().flat_map(|held| &held.fields) {
+            response.insert_header(name, value.clone())?;
+        }
+        response.insert_header(X_REQUEST_ID, exchange.id.value())?;
+        for name in &route.response_headers.remove {
+            response.remove_header(name);
+        }
+        for (name, value) in &route.response_headers.set {
+            response.insert_header(name, value.clone())?;
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        Self::restore(session, exchange);
+        exchange.cause = Some(cause(error));
+        let gone = *error.esource() == ErrorSource::Downstream
+            && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError);
+        if gone {
+            exchange.rejected = Some("client-left");
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
+        let max_body = exchange.trail.route.as_ref().map_or(0, |route| route.max_body);
+        let rejection = answer::rejection_of(error, max_body);
+        // pingora drops the connection after an error; the client should know.
+        session.set_keepalive(None);
+        let code = rejection.status(exchange.gateway.format);
+        if session.response_written().is_none_or(|response| response.status.is_informational()) {
+            // When this fails the client is gone, and the access line says so by its missing status.
+            let _ = answer::reject(session, exchange, &rejection).await;
+        } else {
+            exchange.rejected = Some(rejection.code());
+        }
+        FailToProxy { error_code: code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        Self::restore(session, exchange);
+        guard::mark_idle(session);
+        self.record(session, error, exchange);
+        // What the request held is free before its connection waits for the next one.
+        exchange.trail.held = None;
+        exchange.body_memory = None;
+        exchange.in_flight = None;
+    }
+
+    /// Said by the access line, without what the client sent.
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+        true
+    }
+
+    /// The path may be a secret, the query often is.
+    fn request_summary(&self, session: &Session, _exchange: &Exchange) -> String {
+        session.req_header().method.to_string()
+    }
+}
+
+/// Most attempts to connect for one request.
+const MAX_ATTEMPTS: usize = 3;
+
+/// The error's type and context, which name peers and states, never what the client sent.
+fn cause(error: &Error) -> String {
+    format!("{}: {}", error.esource().as_str(), error.etype().as_str())
+}
+
+impl Proxy {
+    /// Metrics and the access line.
+    fn record(&self, session: &Session, error: Option<&Error>, exchange: &mut Exchange) {
+        let total = exchange.started.elapsed();
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let decided = exchange.decided.unwrap_or(total);
+        let trail = &exchange.trail;
+        let gateway = &exchange.gateway;
+        let metrics = trail.route.as_ref().map_or(&gateway.unmatched, |route| &route.metrics);
+        metrics.answered(status, total);
+        metrics.decided(decided);
+        if let Some(reason) = exchange.rejected {
+            metrics.rejected(reason);
+        }
+        let service_time = service_time(exchange);
+        if let Some(time) = service_time {
+            metrics.served(time);
+        }
+        if exchange.cause.is_none() {
+            exchange.cause = error.map(cause);
+        }
+        let Some(format) = gateway.access_format else { return };
+        let request = session.req_header();
+        let header = |name| request.headers.get(name).map(|value: &http::HeaderValue| value.as_bytes());
+        let consumer = trail.consumer.as_ref();
+        self.state.access.write(
+            format,
+            &AccessLine {
+                at: exchange.at,
+                request_id: exchange.id.as_str(),
+                client: exchange.client,
+                method: request.method.as_str(),
+                host: header(http::header::HOST).and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default(),
+                path: request.uri.path(),
+                protocol: protocol(request.version),
+                route: trail.route.as_ref().map(|route| &*route.name),
+                service: trail.route.as_ref().map(|route| &*route.service.name),
+                target: exchange.target.as_ref().map(|target| target.address),
+                consumer: consumer.map(|consumer| &*consumer.name),
+                plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
+                status,
+                decision: exchange.rejected.unwrap_or("admitted"),
+                cause: exchange.cause.as_deref(),
+                bytes_in: session.body_bytes_read() as u64,
+                bytes_out: session.body_bytes_sent() as u64,
+                total,
+                gateway: decided,
+                service_time,
+                retries: exchange.attempts.saturating_sub(1),
+                generation: gateway.generation,
+                user_agent: header(http::header::USER_AGENT),
+            },
+        );
+    }
+}
+
+fn service_time(exchange: &Exchange) -> Option<Duration> {
+    exchange.service.replied?.checked_sub(exchange.service.contacted?)
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP",
+    }
+}

@@ -1,0 +1,218 @@
+//! The listener for operators: probes, metrics, what runs, reload.
+//!
+//! It answers everyone who can connect, so it belongs on loopback or a private network; `check` warns otherwise.
+//! What changes something (`POST /reload`) is answered only to peers on the same machine, and only with the header
+//! `X-Tollgate: reload`, which a web page cannot send across origins.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{Method, Response, StatusCode};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use serde_json::json;
+
+use crate::gateway::{Access, Route};
+use crate::proxy::State;
+
+use super::reload::{Outcome, Reloader};
+
+/// The admin application.
+pub struct Admin {
+    state: Arc<State>,
+    reloader: Arc<Reloader>,
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+/// Prometheus' text format.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Pages and their method.
+const PAGES: [(&str, Method); 6] = [
+    ("/metrics", Method::GET),
+    ("/livez", Method::GET),
+    ("/readyz", Method::GET),
+    ("/routes", Method::GET),
+    ("/config", Method::GET),
+    ("/reload", Method::POST),
+];
+
+impl Admin {
+    /// For this process.
+    pub fn new(state: Arc<State>, reloader: Arc<Reloader>) -> Self {
+        Self { state, reloader }
+    }
+
+    fn answer(&self, path: &str) -> Response<Vec<u8>> {
+        match path {
+            "/metrics" => page(StatusCode::OK, METRICS, self.metrics()),
+            "/livez" => page(StatusCode::OK, TEXT, b"ok\n".to_vec()),
+            "/readyz" if self.state.draining.load(Ordering::Relaxed) => {
+                page(StatusCode::SERVICE_UNAVAILABLE, TEXT, b"draining\n".to_vec())
+            }
+            "/readyz" => page(StatusCode::OK, TEXT, b"ready\n".to_vec()),
+            "/routes" => json_page(&self.routes()),
+            "/config" => json_page(&self.config()),
+            _ => not_found(),
+        }
+    }
+
+    /// Figures that others keep are read now.
+    fn metrics(&self) -> Vec<u8> {
+        let telemetry = &self.state.telemetry;
+        let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        telemetry.in_flight.set(int(self.state.in_flight.load(Ordering::Relaxed) as u64));
+        telemetry.connections.set(int(self.state.connections.open() as u64));
+        telemetry.body_memory.set(int(self.state.bodies.used()));
+        telemetry.access_dropped.set(int(self.state.access.dropped()));
+        let limits = self.state.limiter.statistics();
+        for (kind, entries) in
+            [("consumer", limits.consumers), ("stranger", limits.strangers), ("overflow", limits.overflow_entries)]
+        {
+            telemetry.limit_entries.with_label_values(&[kind]).set(int(entries));
+        }
+        telemetry.limit_overflow.set(int(limits.overflow_hits));
+        telemetry.render()
+    }
+
+    fn routes(&self) -> serde_json::Value {
+        let gateway = self.state.gateway.load();
+        gateway.routes.iter().map(|route| describe(route)).collect()
+    }
+
+    fn config(&self) -> serde_json::Value {
+        let gateway = self.state.gateway.load();
+        json!({ "generation": gateway.generation, "hash": gateway.hash, "configuration": gateway.configuration })
+    }
+
+    async fn reload(&self, peer: Option<IpAddr>, session: &ServerSession) -> Response<Vec<u8>> {
+        let marked = session.req_header().headers.get("x-tollgate").is_some_and(|value| value == "reload");
+        if !marked || !peer.is_some_and(|peer| peer.is_loopback()) {
+            let text = b"reload is answered to `tollgate reload` on the same machine only\n".to_vec();
+            return page(StatusCode::FORBIDDEN, TEXT, text);
+        }
+        let reloader = Arc::clone(&self.reloader);
+        // Loading reads files and resolves names: not on the thread that answers probes.
+        let Ok(outcome) = tokio::task::spawn_blocking(move || reloader.reload()).await else {
+            return page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, b"the reload failed\n".to_vec());
+        };
+        match outcome {
+            Outcome::Published { generation, restart_needed, warnings } => json_page(&json!({
+                "result": "published", "generation": generation,
+                "restart_needed": restart_needed, "warnings": warnings,
+            })),
+            Outcome::Unchanged { generation } => json_page(&json!({ "result": "unchanged", "generation": generation })),
+            Outcome::Refused { report } => {
+                let body = json!({ "result": "refused", "report": report });
+                let mut answer = json_page(&body);
+                *answer.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+                answer
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request = session.req_header();
+        let (path, method) = (request.uri.path().to_owned(), request.method.clone());
+        if is_rebound(session) {
+            // A web page whose name was rebound to this machine must not read what operators read.
+            return page(StatusCode::MISDIRECTED_REQUEST, TEXT, b"use an address or localhost\n".to_vec());
+        }
+        let Some((_, expected)) = PAGES.iter().find(|(page, _)| *page == path) else { return not_found() };
+        let head = method == Method::HEAD && *expected == Method::GET;
+        if method != *expected && !head {
+            let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, b"method not allowed\n".to_vec());
+            if let Ok(allow) = expected.as_str().parse() {
+                answer.headers_mut().insert(ALLOW, allow);
+            }
+            return answer;
+        }
+        if *expected == Method::POST {
+            let peer = session.client_addr().and_then(|address| address.as_inet().map(|inet| inet.ip()));
+            return self.reload(peer, session).await;
+        }
+        let mut answer = self.answer(&path);
+        if head {
+            answer.body_mut().clear();
+        }
+        answer
+    }
+}
+
+/// Whether a request came over loopback under a name that is not this machine's.
+fn is_rebound(session: &ServerSession) -> bool {
+    let local = session.server_addr().and_then(|address| address.as_inet().map(|inet| inet.ip()));
+    let host = session.req_header().headers.get(HOST).and_then(|host| host.to_str().ok());
+    local.is_some_and(|address| address.is_loopback()) && !host.is_none_or(is_local_host)
+}
+
+/// An address or `localhost`, with or without a port.
+fn is_local_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<IpAddr>().is_ok()
+}
+
+fn describe(route: &Route) -> serde_json::Value {
+    json!({
+        "name": &*route.name,
+        "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
+        "host": route.host.as_deref(),
+        "gateway_path": &*route.gateway_path,
+        "service": &*route.service.name,
+        "service_path": &*route.service_path_text,
+        "public": matches!(route.access, Access::Public),
+        "targets": route.service.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn page(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    let length = answer.body().len();
+    answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));
+    answer.headers_mut().insert(CONTENT_LENGTH, http::HeaderValue::from(length));
+    answer
+}
+
+fn json_page(value: &serde_json::Value) -> Response<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    page(StatusCode::OK, JSON, text)
+}
+
+fn not_found() -> Response<Vec<u8>> {
+    let pages: Vec<&str> = PAGES.iter().map(|(page, _)| *page).collect();
+    page(StatusCode::NOT_FOUND, TEXT, format!("not found; there are {}\n", pages.join(", ")).into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local_host;
+
+    #[test]
+    fn a_web_page_cannot_name_this_machine() {
+        for (host, local) in [
+            ("127.0.0.1:9090", true),
+            ("[::1]:9090", true),
+            ("[::1]", true),
+            ("localhost", true),
+            ("localhost:9090", true),
+            ("evil.example.com", false),
+            ("evil.example.com:9090", false),
+            ("localhost.example.com", false),
+        ] {
+            assert_eq!(is_local_host(host), local, "{host}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The process: from a configuration file to a serving gateway, and out again.
+//!
+//! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
+//! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
+//! [`reload`] publishes later generations, [`admin`] answers operators, [`signals`] decides when to leave.
+
+mod admin;
+mod listeners;
+mod reload;
+mod signals;
+mod supervisor;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use arc_swap::ArcSwap;
+use log::info;
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
+
+use crate::config::{self, Config, Report, Sources};
+use crate::demo;
+use crate::gateway::{self, Gateway, Surroundings};
+use crate::policy::limit::{Clock, Limiter};
+use crate::proxy::{BodyMemory, Connections, GuardedApp, Proxy, State};
+use crate::telemetry::{AccessLog, Telemetry};
+
+use listeners::{Bound, WithListener};
+use reload::Reloader;
+
+pub use reload::Outcome;
+
+/// Version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// Workers; each is a thread with a runtime of its own.
+    pub threads: usize,
+    /// Also start the demo service.
+    pub demo: Demo,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file, read again at each reload.
+    File(PathBuf),
+    /// A text, for the demo.
+    Text {
+        /// What reports call it.
+        name: String,
+        /// The YAML.
+        text: String,
+    },
+}
+
+/// Whether the demo service runs beside the gateway.
+#[derive(Debug)]
+pub enum Demo {
+    /// No.
+    Off,
+    /// On this listener.
+    On(std::net::TcpListener),
+}
+
+impl Clone for Demo {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Off => Self::Off,
+            Self::On(listener) => listener.try_clone().map_or(Self::Off, Self::On),
+        }
+    }
+}
+
+/// Why the gateway does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration has problems.
+    Configuration(Report, Sources),
+    /// The machine does not give what it needs.
+    Machine(String),
+}
+
+/// A configuration that was loaded and compiled; everything about it that was found on the way is in the report.
+pub struct Checked {
+    /// The generation, unless there are errors.
+    pub gateway: Option<Gateway>,
+    /// The configuration as written, unless it could not be read.
+    pub loaded: Option<config::Loaded>,
+    /// All problems and warnings.
+    pub report: Report,
+    /// The texts that the report points into.
+    pub sources: Sources,
+}
+
+/// Loads and compiles, without starting anything.
+pub fn check(source: &Source, surroundings: &Surroundings<'_>) -> Checked {
+    let (loaded, mut report, sources) = match source {
+        Source::File(path) => config::load(path, &|name| std::env::var(name).ok()),
+        Source::Text { name, text } => config::load_text(name, text),
+    };
+    // What can be decoded is compiled even when something else is wrong, so that every problem comes at once.
+    let gateway = loaded.as_ref().and_then(|loaded| {
+        let masked = loaded.masked();
+        gateway::compile(&loaded.config, &loaded.text_hash, masked, surroundings, &mut report)
+    });
+    let gateway = gateway.filter(|_| !report.has_errors());
+    Checked { gateway, loaded, report, sources }
+}
+
+/// Runs the gateway until it is told to leave and has left.
+///
+/// # Errors
+/// When it cannot start; nothing was served then.
+pub fn run(setup: Setup) -> Result<(), StartError> {
+    let begun = std::time::Instant::now();
+    raise_open_file_limit();
+    let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
+    let surroundings = Surroundings { telemetry: &telemetry, lookup: &gateway::lookup, generation: 1, flood: None };
+    let checked = check(&setup.source, &surroundings);
+    let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
+        return Err(StartError::Configuration(checked.report, checked.sources));
+    };
+    for (line, warning) in checked.report.lines(&checked.sources) {
+        log::warn!("configuration line {line}: {warning}");
+    }
+    let public = bind_all(&loaded.config)?;
+    let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
+    let admin = admin.map_err(StartError::Machine)?;
+    let state = state(gateway, telemetry, &loaded.config)?;
+    let reloader = Arc::new(Reloader::new(Arc::clone(&state), setup.source.clone(), &loaded));
+    let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
+    server.bootstrap();
+    add_proxy(&mut server, &state, public);
+    if let Some(bound) = admin {
+        add_admin(&mut server, &state, &reloader, bound);
+    }
+    if let Demo::On(listener) = setup.demo {
+        add_demo(&mut server, listener)?;
+    }
+    let supervisor = supervisor::Supervisor::new(Arc::clone(&state), Arc::clone(&reloader), begun);
+    let mut supervisor = background_service("supervisor", supervisor);
+    supervisor.threads = Some(1);
+    server.add_service(supervisor);
+    server.run(RunArgs { shutdown_signal: Box::new(signals::Leave::new(Arc::clone(&state))) });
+    state.access.flush();
+    info!("left");
+    Ok(())
+}
+
+fn state(gateway: Gateway, telemetry: Arc<Telemetry>, config: &Config) -> Result<Arc<State>, StartError> {
+    let access = AccessLog::open(&config.access_log.path)
+        .map_err(|error| StartError::Machine(format!("access log {}: {error}", config.access_log.path)))?;
+    telemetry.published(gateway.generation, unix_now());
+    Ok(Arc::new(State {
+        gateway: ArcSwap::from_pointee(gateway),
+        telemetry,
+        limiter: Limiter::new(),
+        clock: Clock::start(),
+        connections: Arc::new(Connections::default()),
+        bodies: Arc::new(BodyMemory::default()),
+        access,
+        draining: AtomicBool::new(false),
+        in_flight: Arc::new(AtomicUsize::new(0)),
+    }))
+}
+
+fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
+    let bound = config.listeners.iter().map(|listener| Bound::bind(listener.address));
+    bound.collect::<Result<_, _>>().map_err(StartError::Machine)
+}
+
+/// pingora's own settings. The upgrade socket is not used.
+fn server_conf(threads: usize) -> ServerConf {
+    ServerConf {
+        threads,
+        // A runtime per worker, without stealing: a request stays on the core whose cache knows it.
+        work_stealing: false,
+        upstream_keepalive_pool_size: 512,
+        // Our own signal waits for the requests in flight; afterwards there is nothing left to wait for.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    }
+}
+
+fn add_proxy(server: &mut Server, state: &Arc<State>, bound: Vec<Bound>) {
+    let proxy = Proxy { state: Arc::clone(state) };
+    let app = GuardedApp::new(http_proxy(&server.configuration, proxy.clone()), proxy);
+    let mut service = pingora::services::listening::Service::new("proxy".to_owned(), app);
+    for bound in &bound {
+        service.add_tcp(&bound.address.to_string());
+        info!("listening address={} listener=public", bound.address);
+    }
+    server.add_service(WithListener::new(service, bound));
+}
+
+fn add_admin(server: &mut Server, state: &Arc<State>, reloader: &Arc<Reloader>, bound: Bound) {
+    let app = admin::Admin::new(Arc::clone(state), Arc::clone(reloader));
+    let mut service = pingora::services::listening::Service::new("admin".to_owned(), app);
+    service.threads = Some(1);
+    service.add_tcp(&bound.address.to_string());
+    info!("listening address={} listener=admin", bound.address);
+    server.add_service(WithListener::new(service, vec![bound]));
+}
+
+fn add_demo(server: &mut Server, listener: std::net::TcpListener) -> Result<(), StartError> {
+    let bound = Bound::take(listener).map_err(StartError::Machine)?;
+    let mut service = demo::service("demo");
+    service.threads = Some(1);
+    service.add_tcp(&bound.address.to_string());
+    server.add_service(WithListener::new(service, vec![bound]));
+    Ok(())
+}
+
+/// Seconds since 1970.
+fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A connection needs two descriptors; the soft limit of a shell is often 1024.
+fn raise_open_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // A refusal leaves the limit as it is; `process_max_fds` shows it.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

@@ -1,0 +1,165 @@
+//! From a changed file to the next generation, or to a report and nothing else.
+//!
+//! A reload loads, compiles and only then publishes: a request sees the old generation or the new one, whole. What
+//! belongs to the process (counters, connections, pools) is not touched. Sections that only a restart can apply keep
+//! their old value, and the outcome names them. Reloads are serialised; one that finds nothing changed publishes
+//! nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use log::{error, info, warn};
+use parking_lot::Mutex;
+
+use crate::config::{Admin, Listener, Loaded};
+use crate::gateway::{Surroundings, lookup};
+use crate::proxy::State;
+use crate::telemetry::ReloadResult;
+
+use super::{Source, check, unix_now};
+
+/// How a reload ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new generation serves.
+    Published {
+        /// Its number.
+        generation: u64,
+        /// Sections that differ but need a restart.
+        restart_needed: Vec<&'static str>,
+        /// What `check` would warn of, rendered.
+        warnings: String,
+    },
+    /// The file says what already runs.
+    Unchanged {
+        /// The number of the generation that goes on.
+        generation: u64,
+    },
+    /// The file has problems; the old generation goes on.
+    Refused {
+        /// All of them, rendered.
+        report: String,
+    },
+}
+
+/// Reloads the configuration of a process.
+pub struct Reloader {
+    state: Arc<State>,
+    source: Source,
+    /// What cannot change without a restart, as it was at the start.
+    fixed: Fixed,
+    current: Mutex<Current>,
+}
+
+#[derive(PartialEq)]
+struct Fixed {
+    listeners: Vec<Listener>,
+    admin: Option<Admin>,
+}
+
+struct Current {
+    access_path: String,
+    watch: Vec<PathBuf>,
+}
+
+impl Fixed {
+    fn of(loaded: &Loaded) -> Self {
+        Self { listeners: loaded.config.listeners.clone(), admin: loaded.config.admin.clone() }
+    }
+
+    /// Names of the sections in which `other` differs.
+    fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let sections = [("listeners", self.listeners != other.listeners), ("admin", self.admin != other.admin)];
+        sections.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
+impl Current {
+    fn of(loaded: &Loaded) -> Self {
+        let mut watch = Vec::new();
+        if loaded.config.reload.watch {
+            watch.extend(loaded.files.iter().map(|file| match file.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+                _ => Path::new(".").to_owned(),
+            }));
+            watch.sort();
+            watch.dedup();
+        }
+        Self { access_path: loaded.config.access_log.path.clone(), watch }
+    }
+}
+
+impl Reloader {
+    /// For the process that started with `loaded`.
+    pub fn new(state: Arc<State>, source: Source, loaded: &Loaded) -> Self {
+        Self { state, source, fixed: Fixed::of(loaded), current: Mutex::new(Current::of(loaded)) }
+    }
+
+    /// Folders to watch for changes; empty unless the configuration asks for it.
+    pub fn watched_folders(&self) -> Vec<PathBuf> {
+        self.current.lock().watch.clone()
+    }
+
+    /// Reloads, and says in the log and the metrics how it ended.
+    pub fn reload(&self) -> Outcome {
+        let _ = sd_notify::NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]));
+        let (outcome, result, status) = self.publish();
+        let generation = self.state.gateway.load().generation;
+        self.state.telemetry.reloaded(result, generation, unix_now());
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&status)]);
+        outcome
+    }
+
+    fn publish(&self) -> (Outcome, ReloadResult, String) {
+        let mut current = self.current.lock();
+        let running = self.state.gateway.load_full();
+        let generation = running.generation + 1;
+        let surroundings = Surroundings {
+            telemetry: &self.state.telemetry,
+            lookup: &lookup,
+            generation,
+            flood: running.flood.clone(),
+        };
+        let checked = check(&self.source, &surroundings);
+        let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
+            let report = checked.report.render(&checked.sources, crate::config::Color::Never);
+            error!("configuration refused, generation {} goes on:\n{report}", running.generation);
+            let status = format!("generation {}, last reload refused", running.generation);
+            return (Outcome::Refused { report }, ReloadResult::Refused, status);
+        };
+        let restart_needed = self.fixed.differences(&Fixed::of(&loaded));
+        if gateway.hash == running.hash {
+            info!("configuration unchanged generation={}", running.generation);
+            let status = format!("generation {}", running.generation);
+            return (Outcome::Unchanged { generation: running.generation }, ReloadResult::Unchanged, status);
+        }
+        if loaded.config.access_log.path != current.access_path
+            && let Err(failed) = self.state.access.redirect(&loaded.config.access_log.path)
+        {
+            let report = format!("error: access log {}: {failed}\n", loaded.config.access_log.path);
+            error!("configuration refused, generation {} goes on: {report}", running.generation);
+            let status = format!("generation {}, last reload refused", running.generation);
+            return (Outcome::Refused { report }, ReloadResult::Refused, status);
+        }
+        *current = Current::of(&loaded);
+        self.forget_routes_missing_in(&gateway, &running);
+        let routes = gateway.routes.len();
+        self.state.gateway.store(Arc::new(gateway));
+        for section in &restart_needed {
+            warn!("configuration section {section} changed: it needs a restart");
+        }
+        let warnings = checked.report.render(&checked.sources, crate::config::Color::Never);
+        info!("configuration published generation={generation} routes={routes}");
+        let outcome = Outcome::Published { generation, restart_needed, warnings };
+        (outcome, ReloadResult::Published, format!("generation {generation}"))
+    }
+
+    /// Routes that are gone take their histograms with them; a request still in flight counts into nothing.
+    fn forget_routes_missing_in(&self, new: &crate::gateway::Gateway, old: &crate::gateway::Gateway) {
+        let kept: std::collections::HashSet<&str> = new.routes.iter().map(|route| &*route.name).collect();
+        for route in old.routes.iter().filter(|route| !kept.contains(&*route.name)) {
+            self.state.telemetry.forget_route(&route.name);
+        }
+    }
+}

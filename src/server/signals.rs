@@ -1,0 +1,84 @@
+//! When and how the process leaves.
+//!
+//! SIGTERM, SIGINT and SIGQUIT begin the drain: readiness fails and every answer from then on closes its connection,
+//! while new requests are still served. The process leaves as soon as no request is in flight, at the latest after
+//! `drain.timeout`. Connections that are open but idle get [`LINGER`] to bring a last request, so that a client that
+//! reuses one at this moment is answered instead of reset. A second signal ends the wait.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use log::{error, info, warn};
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use crate::proxy::State;
+
+/// How long idle keep-alive connections may bring a last request.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// How often the count of requests in flight is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits for the signal to leave, and then for the requests in flight.
+pub struct Leave {
+    state: Arc<State>,
+}
+
+impl Leave {
+    /// Watches the requests of this state.
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    async fn drain(&self) {
+        let begun = Instant::now();
+        let timeout = self.state.gateway.load().drain_timeout;
+        loop {
+            let in_flight = self.state.in_flight.load(Ordering::Relaxed);
+            let idle = self.state.connections.open();
+            if in_flight == 0 && (idle == 0 || begun.elapsed() >= LINGER) {
+                info!("drained after {:.3}s", begun.elapsed().as_secs_f64());
+                return;
+            }
+            if begun.elapsed() >= timeout {
+                warn!("drain timeout: {in_flight} requests are cut");
+                return;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Leave {
+    async fn recv(&self) -> ShutdownSignal {
+        let (Some(mut terminate), Some(mut interrupt), Some(mut quit)) =
+            (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::quit()))
+        else {
+            return ShutdownSignal::FastShutdown;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
+        }
+        info!("draining in_flight={}", self.state.in_flight.load(Ordering::Relaxed));
+        self.state.draining.store(true, Ordering::Relaxed);
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tokio::select! {
+            () = self.drain() => {}
+            _ = terminate.recv() => warn!("second signal: requests in flight are cut"),
+            _ = interrupt.recv() => warn!("second signal: requests in flight are cut"),
+        }
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+fn listen(kind: SignalKind) -> Option<Signal> {
+    signal(kind).inspect_err(|failed| error!("cannot listen for signals: {failed}")).ok()
+}

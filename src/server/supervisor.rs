@@ -1,0 +1,121 @@
+//! What happens beside requests: SIGHUP, changed files, names that move.
+//!
+//! One background task on a runtime of its own, so that a slow resolver or a large file never delays a request.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use log::{error, info, warn};
+use notify::{RecursiveMode, Watcher};
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::gateway::lookup;
+use crate::proxy::State;
+
+use super::reload::Reloader;
+
+/// How often the names of services are looked up again.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+
+/// Editors and config maps change a file in several steps: wait until it has been quiet this long.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// The background task.
+pub struct Supervisor {
+    state: Arc<State>,
+    reloader: Arc<Reloader>,
+    begun: Instant,
+}
+
+impl Supervisor {
+    /// `begun` is when the process began to start.
+    pub fn new(state: Arc<State>, reloader: Arc<Reloader>, begun: Instant) -> Self {
+        Self { state, reloader, begun }
+    }
+
+    fn announce(&self) {
+        let took = self.begun.elapsed();
+        self.state.telemetry.start_to_ready.set(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+        let gateway = self.state.gateway.load();
+        info!(
+            "ready generation={} routes={} services={} after={:.1}ms",
+            gateway.generation,
+            gateway.routes.len(),
+            gateway.services.len(),
+            took.as_secs_f64() * 1e3
+        );
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("generation 1")]);
+    }
+
+    /// Looks up the names of the current generation's services.
+    fn refresh_names(&self) {
+        for service in self.state.gateway.load().services.iter().filter(|service| service.has_names()) {
+            for (host, failed) in service.refresh(&lookup) {
+                warn!("service {}: {host} cannot be looked up: {failed}", service.name);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Supervisor {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(failed) => {
+                error!("cannot listen for SIGHUP: {failed}");
+                return;
+            }
+        };
+        let (changes, mut changed) = mpsc::channel(1);
+        // Dropping the watcher ends the watch.
+        let mut _watcher = watch(&self.reloader, &changes);
+        let mut refresh = interval(REFRESH_EVERY);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        refresh.reset();
+        self.announce();
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {
+                    self.reloader.reload();
+                    _watcher = watch(&self.reloader, &changes);
+                }
+                Some(()) = changed.recv() => {
+                    while timeout(SETTLE, changed.recv()).await.is_ok() {}
+                    self.reloader.reload();
+                    _watcher = watch(&self.reloader, &changes);
+                }
+                _ = refresh.tick() => self.refresh_names(),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+/// Watches the folders of the configuration's files, where `reload: { watch: true }` asks for it. Folders, because
+/// editors and config maps replace a file instead of writing into it.
+fn watch(reloader: &Reloader, changes: &mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let folders = reloader.watched_folders();
+    if folders.is_empty() {
+        return None;
+    }
+    let changes = changes.clone();
+    let on_event = move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // A full channel means that a change is noted already.
+            let _ = changes.try_send(());
+        }
+    };
+    let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
+        folders.iter().try_for_each(|folder: &PathBuf| watcher.watch(folder, RecursiveMode::NonRecursive))?;
+        Ok(watcher)
+    });
+    watcher.inspect_err(|failed| error!("configuration files cannot be watched: {failed}")).ok()
+}

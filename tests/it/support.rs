@@ -1,0 +1,16 @@
+//! What the integration tests are made of.
+//!
+//! [`origin::Origin`] plays the service behind the gateway, [`client::Client`] the client in front of it and
+//! [`gateway::Gateway`] runs the program between them. All three work on plain sockets and show raw bytes, so that a
+//! test decides on what was really sent. They wait for conditions with a deadline, never for a time to pass.
+
+pub mod client;
+pub mod gateway;
+pub mod origin;
+mod tests;
+pub mod wire;
+
+use std::time::Duration;
+
+/// How long a test waits for something that should happen at once.
+pub const DEADLINE: Duration = Duration::from_secs(10);
