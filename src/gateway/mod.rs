@@ -19,7 +19,7 @@ use http::Method;
 use http::header::HeaderValue;
 use ipnet::IpNet;
 
-use crate::policy::authenticate::{KeyPlace, Keyring};
+use crate::policy::authenticate::{KeyPlace, Keyring, Part};
 use crate::policy::contract::Contract;
 use crate::policy::flood::Flood;
 use crate::policy::headers::HeaderEdits;
@@ -57,8 +57,6 @@ pub struct Gateway {
     pub format: Format,
     /// The shape of access lines; `None`: no lines.
     pub access_format: Option<crate::telemetry::Format>,
-    /// Every place where any authenticator looks for a key.
-    pub key_places: Vec<KeyPlace>,
     /// Every known API key.
     pub keys: Keyring<Arc<Consumer>>,
     /// Finds the route of a request.
@@ -125,6 +123,8 @@ pub struct Route {
     pub contract: Contract,
     /// Who may call.
     pub access: Access,
+    /// Where any authenticator of the gateway looks for a key that this route's service must not see.
+    pub hidden_keys: Vec<Part>,
     /// Its own limits.
     pub limits: Vec<RouteLimit>,
     /// How many requests one counts for in rates and quotas.

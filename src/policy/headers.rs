@@ -30,7 +30,8 @@ const OWN_NAMES: [&str; 6] =
     ["forwarded", "x-real-ip", "x-client-ip", "x-original-url", "x-rewrite-url", "x-request-id"];
 
 /// Fields that concern one connection, beside those that `Connection` nominates.
-static HOP_BY_HOP: [HeaderName; 5] = [
+static HOP_BY_HOP: [HeaderName; 6] = [
+    http::header::UPGRADE,
     http::header::PROXY_AUTHENTICATE,
     http::header::TE,
     http::header::TRAILER,

@@ -19,9 +19,9 @@ use smallvec::SmallVec;
 
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
-use crate::policy::authenticate::{KeyPlace, Part, Presented, presented};
+use crate::policy::authenticate::{Part, Presented, presented};
 use crate::policy::contract::{BodyContract, CheckedBody, Media, PathValues, Violations};
-use crate::policy::limit::{Claim, Subject};
+use crate::policy::limit::{Claim, Now, Subject};
 use crate::policy::path::{RequestPath, decode_segment};
 use crate::policy::rejection::{Format, Malformed, Rejection};
 
@@ -145,8 +145,9 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
         return Err(Rejection::EncodedSlash);
     }
     exchange.trail.consumer = authenticate(&gateway, route, parts)?;
-    exchange.trail.held = limit(state, route, &exchange.trail, exchange.client, &parts.headers)?;
-    contract(&gateway, route, &found, request)
+    let now = state.clock.at(exchange.started, exchange.at);
+    exchange.trail.held = limit(state, route, &exchange.trail, exchange.client, &parts.headers, now)?;
+    contract(gateway.format, route, &found, request)
 }
 
 /// Who is there, and what the request is called.
@@ -282,6 +283,7 @@ fn limit(
     trail: &Trail,
     client: IpAddr,
     headers: &HeaderMap,
+    now: Now,
 ) -> Result<Option<Held>, Rejection> {
     let cost = route.cost;
     let mut claims: SmallVec<[Claim<'_>; 4]> = SmallVec::new();
@@ -308,7 +310,7 @@ fn limit(
     if claims.is_empty() {
         return Ok(None);
     }
-    match state.limiter.decide(&claims, state.clock.now()) {
+    match state.limiter.decide(&claims, now) {
         Ok(granted) => Ok(Some(Held::of(granted))),
         Err(refused) => {
             let owner = trail.consumer.as_ref().and_then(|consumer| consumer.plan.as_ref());
@@ -323,7 +325,7 @@ fn limit(
 
 /// Path, query and, where it is read, the body.
 fn contract(
-    gateway: &Gateway,
+    format: Format,
     route: &Arc<Route>,
     found: &Match<'_, Arc<Route>>,
     request: &Request<'_>,
@@ -343,7 +345,7 @@ fn contract(
         },
         &mut target,
     );
-    let query = without_keys(parts.uri.query(), &gateway.key_places);
+    let query = without_keys(parts.uri.query(), &route.hidden_keys);
     let at = target.len();
     route.contract.check_query(query.as_deref(), &mut target, &mut violations);
     if target.len() > at {
@@ -367,35 +369,35 @@ fn contract(
         }
         BodyContract::None => Ok(Decision::ReadBody(Pending { route, service_target, violations, media: None })),
         BodyContract::Json(_) | BodyContract::Form(_) => {
-            let media = route.contract.accept(&parts.headers);
-            let media = match (media, gateway.format) {
-                (Ok(media), _) => media,
+            let media = match route.contract.accept(&parts.headers) {
+                Ok(media) => media,
+                // Without a body its type means nothing: what is missing is said instead.
+                Err(_) if request.body == Announced::Nothing => Media::form(),
                 // FastAPI reads a form of another type as an empty one, and reports the fields it lacks.
-                (Err(fault), Format::Fastapi) if matches!(route.contract.body, BodyContract::Form(_)) => {
+                Err(fault) if format == Format::Fastapi && matches!(route.contract.body, BodyContract::Form(_)) => {
                     route.contract.check_body(Media::form(), b"", &mut violations);
-                    return Err(if violations.is_empty() {
-                        Rejection::Media(fault)
-                    } else {
-                        Rejection::Contract(violations.into_vec())
+                    return Err(match violations.is_empty() {
+                        true => Rejection::Media(fault),
+                        false => Rejection::Contract(violations.into_vec()),
                     });
                 }
-                (Err(fault), _) => return Err(Rejection::Media(fault)),
+                Err(fault) => return Err(Rejection::Media(fault)),
             };
+            let pending = Pending { route, service_target, violations, media: Some(media) };
             if request.body == Announced::Nothing {
-                let pending = Pending { route, service_target, violations, media: Some(media) };
                 return pending.finish(&Bytes::new()).map(Decision::Forward);
             }
-            Ok(Decision::ReadBody(Pending { route, service_target, violations, media: Some(media) }))
+            Ok(Decision::ReadBody(pending))
         }
     }
 }
 
 /// The query without API keys, which are no parameters.
-fn without_keys<'q>(query: Option<&'q str>, places: &[KeyPlace]) -> Option<Cow<'q, str>> {
+fn without_keys<'q>(query: Option<&'q str>, places: &[Part]) -> Option<Cow<'q, str>> {
     let query = query?;
-    let mut names = places.iter().filter_map(|place| match &place.part {
-        Part::Query(name) if place.forward == crate::policy::authenticate::Forward::Strip => Some(&**name),
-        _ => None,
+    let mut names = places.iter().filter_map(|part| match part {
+        Part::Query(name) => Some(&**name),
+        Part::Header(_) | Part::Cookie(_) => None,
     });
     let Some(first) = names.next() else { return Some(Cow::Borrowed(query)) };
     let names: SmallVec<[&str; 2]> = std::iter::once(first).chain(names).collect();

@@ -16,8 +16,8 @@ use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, OrErr, Result};
 use smallvec::SmallVec;
 
-use crate::gateway::{Gateway, HostHeader, Target};
-use crate::policy::authenticate::{Forward, Part, cookies_without};
+use crate::gateway::{HostHeader, Target};
+use crate::policy::authenticate::{Part, cookies_without};
 use crate::policy::headers::{
     CONSUMER_GROUPS, CONSUMER_NAME, CONSUMER_PLAN, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, HeaderEdits, is_own,
 };
@@ -37,7 +37,7 @@ pub fn rewrite(request: &mut RequestHeader, exchange: &Exchange, admission: &Adm
     for name in &own {
         request.remove_header(name);
     }
-    remove_credentials(request, &exchange.gateway)?;
+    remove_credentials(request, &admission.route.hidden_keys)?;
     rewrite_body(request, &admission.body)?;
     request.set_uri(uri(&admission.service_target)?);
     let route = &admission.route;
@@ -63,11 +63,11 @@ fn uri(target: &Bytes) -> Result<http::Uri> {
     http::Uri::from_maybe_shared(target.clone()).or_err(ErrorType::InternalError, "service path is no URI")
 }
 
-/// API keys end here, on every route, unless their authenticator forwards them.
-fn remove_credentials(request: &mut RequestHeader, gateway: &Gateway) -> Result<()> {
+/// API keys end here, also on routes that do not ask for them.
+fn remove_credentials(request: &mut RequestHeader, hidden: &[Part]) -> Result<()> {
     let mut cookies: SmallVec<[&str; 2]> = SmallVec::new();
-    for place in gateway.key_places.iter().filter(|place| place.forward == Forward::Strip) {
-        match &place.part {
+    for part in hidden {
+        match part {
             Part::Header(name) => {
                 request.remove_header(name);
             }

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 
 use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
-use crate::gateway::{Consumer, Plan};
+use crate::gateway::{Access, Consumer, Plan};
 use crate::policy::authenticate::{Forward, KeyPlace, Keyring, Part};
 use crate::policy::headers::{is_framing, is_own};
 use crate::policy::limit::{Limit, Subject, Unit};
@@ -27,17 +27,21 @@ pub(super) struct Callers {
 }
 
 impl Callers {
-    /// Every place where a key may stand. One that any authenticator keeps from services is kept from all.
-    pub fn places(&self) -> Vec<KeyPlace> {
-        let mut places: Vec<KeyPlace> = Vec::new();
+    /// Where keys may stand that a service behind `access` must not see: wherever any authenticator looks, but for
+    /// those of the route's own that forward the key.
+    pub fn hidden_from(&self, access: &Access) -> Vec<Part> {
+        let own = match access {
+            Access::Public => &[],
+            Access::Authenticated { places, .. } => places.as_slice(),
+        };
+        let passes = |part: &Part| own.iter().any(|place| place.part == *part && place.forward == Forward::Pass);
+        let mut hidden: Vec<Part> = Vec::new();
         for place in self.authenticators.values() {
-            match places.iter_mut().find(|known| known.part == place.part) {
-                Some(known) if place.forward == Forward::Strip => known.forward = Forward::Strip,
-                Some(_) => {}
-                None => places.push(place.clone()),
+            if !passes(&place.part) && !hidden.contains(&place.part) {
+                hidden.push(place.part.clone());
             }
         }
-        places
+        hidden
     }
 }
 

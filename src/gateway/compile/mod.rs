@@ -68,7 +68,6 @@ pub fn compile(
             AccessFormat::Json => telemetry::Format::Json,
             AccessFormat::Text => telemetry::Format::Text,
         }),
-        key_places: callers.places(),
         keys: callers.keys,
         router: compiled.router,
         routes: compiled.routes,

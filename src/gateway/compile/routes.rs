@@ -118,6 +118,7 @@ impl RouteCompiler<'_> {
                 config::EncodedSlash::Forward => EncodedSlash::Forward,
             },
             contract: Contract { path, query, body },
+            hidden_keys: self.callers.hidden_from(access.as_ref()?),
             access: access?,
             limits,
             cost: written.cost,

@@ -151,7 +151,7 @@ mod tests {
             ("http://users/{id}", Err("plain")),
             ("http://users/a/../b", Err("plain")),
             ("http://us ers", Err("neither")),
-            ("http://::1", Err("port")),
+            ("http://::1", Err("neither")),
         ] {
             match (parse_url(url), expected) {
                 (Ok((authority, path)), Ok((host, port, header, base))) => {

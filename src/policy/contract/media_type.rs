@@ -64,7 +64,8 @@ pub(super) fn accept_json(headers: &HeaderMap) -> Result<Media, MediaFault> {
 pub(super) fn accept_form(headers: &HeaderMap) -> Result<Media, MediaFault> {
     match essence(headers, FORM)? {
         Some(essence) if essence != FORM => Err(MediaFault::Type { expected: FORM }),
-        _ => Ok(Media(MediaKind::Form)),
+        Some(_) => Ok(Media(MediaKind::Form)),
+        None => Err(MediaFault::Type { expected: FORM }),
     }
 }
 

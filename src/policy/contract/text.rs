@@ -1,7 +1,8 @@
 //! Reading a value that came as text: a path segment, a query value, a form field.
 //!
 //! The declared type decides the grammar and there is one spelling per value: what is read is what the service gets,
-//! so the two cannot disagree about it. The only change is `-0`, which an integer parameter passes on as `0`.
+//! so the two cannot disagree about it. Two things change: an integer `-0` is passed on as `0`, and a boolean `1` or
+//! `0`, as forms and scripts often send it, as `true` or `false`.
 
 use super::number::{is_integer, is_number};
 use super::schema::Schema;
@@ -53,8 +54,8 @@ impl TextType {
             Self::Number if is_number(text) => Ok(Scalar::Number(text)),
             Self::Number => Err((Kind::FloatParsing, "must be a number as JSON writes it")),
             Self::Boolean => match text {
-                "true" => Ok(Scalar::Bool(true)),
-                "false" => Ok(Scalar::Bool(false)),
+                "true" | "1" => Ok(Scalar::Bool(true)),
+                "false" | "0" => Ok(Scalar::Bool(false)),
                 _ => Err((Kind::BoolParsing, "must be `true` or `false`")),
             },
         }

@@ -21,8 +21,8 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::shard::{Place, Shard, Step};
-use super::table::{Key, Moment, Table};
-use super::{Class, Limit, Now, Subject, window};
+use super::table::{Key, Moment, State, Table};
+use super::{Class, Limit, Now, Outcome, Subject, window};
 
 /// Claims of one request that need no allocation.
 const USUAL_CLAIMS: usize = 4;
@@ -175,17 +175,15 @@ impl Limiter {
         for claim in claims {
             let number = shard_number(&claim.subject);
             let step = locked.shard(number).locate(number, key_of(claim), &steps, moment);
-            let outcome = claim.limit.weigh(step.state, claim.cost, moment);
+            let outcome = claim.limit.weigh(step.before, claim.cost, moment);
             retry_after_seconds = retry_after_seconds.max(outcome.refusal.unwrap_or(0));
-            steps.push(Step { state: outcome.state, ..step });
-            standings.push(Standing {
-                limit: claim.limit,
-                remaining: outcome.remaining,
-                reset_seconds: outcome.reset_seconds,
-                verdict: if outcome.refusal.is_some() { Verdict::Refused } else { Verdict::Passed },
-            });
+            steps.push(Step { after: outcome.state, ..step });
+            standings.push(Standing::new(claim.limit, outcome));
         }
         if retry_after_seconds > 0 {
+            for (standing, step) in standings.iter_mut().zip(&steps) {
+                standing.forget(step.before, moment);
+            }
             return Err(Refused { standings, retry_after_seconds });
         }
         for step in &steps {
@@ -255,6 +253,21 @@ impl Limiter {
         // Counting references to the limiter would be a write all threads share: only who holds something does it.
         let limiter = if held.is_empty() { None } else { Some(Arc::clone(self)) };
         Permit { held, limiter }
+    }
+}
+
+impl<'a> Standing<'a> {
+    fn new(limit: &'a Limit, outcome: Outcome) -> Self {
+        let verdict = if outcome.refusal.is_some() { Verdict::Refused } else { Verdict::Passed };
+        Self { limit, remaining: outcome.remaining, reset_seconds: outcome.reset_seconds, verdict }
+    }
+
+    /// What this limit passed is not spent after all, because another one refused.
+    fn forget(&mut self, before: State, moment: Moment) {
+        if self.verdict == Verdict::Passed {
+            let untouched = self.limit.untouched(before, moment);
+            (self.remaining, self.reset_seconds) = (untouched.remaining, untouched.reset_seconds);
+        }
     }
 }
 

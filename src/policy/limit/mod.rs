@@ -114,14 +114,21 @@ impl Clock {
         Self { started: Instant::now() }
     }
 
-    /// The present, from one reading of each clock. A wall clock before 1970 reads as 1970.
+    /// A moment that was read from both clocks before. A wall clock before 1970 reads as 1970.
     #[must_use]
-    pub fn now(&self) -> Now {
-        let wall = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    pub fn at(&self, monotonic: Instant, wall: SystemTime) -> Now {
+        let since = monotonic.saturating_duration_since(self.started);
+        let wall = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Now {
-            monotonic: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            monotonic: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
             unix: i64::try_from(wall).unwrap_or(i64::MAX),
         }
+    }
+
+    /// The present, from one reading of each clock.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.at(Instant::now(), SystemTime::now())
     }
 }
 
@@ -207,6 +214,14 @@ impl Limit {
                 enter(in_flight, beside, *max)
             }
         }
+    }
+
+    /// How a counter stands when nothing is taken from it.
+    fn untouched(&self, state: State, moment: Moment) -> Outcome {
+        let outcome = self.weigh(state, 0, moment);
+        // A place in flight is one at any cost, so the weighing took it.
+        let taken = u64::from(self.is_concurrency() && outcome.refusal.is_none());
+        Outcome { state, remaining: outcome.remaining + taken, ..outcome }
     }
 
     fn is_concurrency(&self) -> bool {

@@ -37,7 +37,10 @@ pub(super) struct Step {
     pub(super) shard: usize,
     pub(super) key: Key,
     pub(super) place: Place,
-    pub(super) state: State,
+    /// The counter before.
+    pub(super) before: State,
+    /// What is to be written.
+    pub(super) after: State,
 }
 
 impl Shard {
@@ -66,18 +69,19 @@ impl Shard {
         if let Some(at) = self.own.find(&key) {
             let state =
                 planned(earlier, shard, &key).unwrap_or_else(|| self.without_returned(&key, self.own.state(at)));
-            return Step { shard, key, place: Place::Own(Some(at)), state };
+            return Step { shard, key, place: Place::Own(Some(at)), before: state, after: state };
         }
-        if let Some(step) = earlier.iter().rfind(|step| step.key == key) {
-            return *step;
+        if let Some(step) = earlier.iter().rfind(|step| step.shard == shard && step.key == key) {
+            return Step { before: step.after, ..*step };
         }
         let shared = shared_key(&key);
         let state = planned(earlier, shard, &shared).unwrap_or_else(|| self.shared_state(&key, moment));
         if self.has_room(shard, earlier, moment) {
-            return Step { shard, key, place: Place::Own(None), state: opening(state) };
+            let state = opening(state);
+            return Step { shard, key, place: Place::Own(None), before: state, after: state };
         }
         self.overflow_hits += 1;
-        Step { shard, key: shared, place: Place::Overflow, state }
+        Step { shard, key: shared, place: Place::Overflow, before: state, after: state }
     }
 
     /// Writes what a step decided.
@@ -89,7 +93,7 @@ impl Shard {
         if seen_at.is_none() {
             table.sweep(SWEEP, moment);
         }
-        table.store(seen_at, step.key, step.state);
+        table.store(seen_at, step.key, step.after);
     }
 
     /// Gives a place in flight back.
@@ -103,7 +107,6 @@ impl Shard {
 
     pub(super) fn sweep_all(&mut self, moment: Moment) {
         for table in [&mut self.own, &mut self.overflow] {
-            // Removals hold the cursor back: twice the slots is a whole pass.
             table.sweep(2 * table.slots(), moment);
         }
     }
@@ -135,7 +138,7 @@ impl Shard {
 
 /// The counter as the latest of the earlier steps will leave it.
 fn planned(earlier: &[Step], shard: usize, key: &Key) -> Option<State> {
-    earlier.iter().rfind(|step| step.shard == shard && step.key == *key).map(|step| step.state)
+    earlier.iter().rfind(|step| step.shard == shard && step.key == *key).map(|step| step.after)
 }
 
 /// The key of the overflow entry; in a table of its own, so it meets no subject.

@@ -140,9 +140,10 @@ impl Table {
         }
     }
 
-    /// Looks at the next `steps` slots and drops the fresh ones.
+    /// Takes so many steps along the slots and drops the fresh entries it meets; a removal is a step of its own, so
+    /// twice the slots are a whole pass.
     pub(super) fn sweep(&mut self, steps: usize, moment: Moment) {
-        for _ in 0..steps.min(self.slots.len()) {
+        for _ in 0..steps.min(2 * self.slots.len()) {
             self.cursor &= self.slots.len() - 1;
             if !self.slots[self.cursor].is_vacant() && self.slots[self.cursor].state.is_fresh(moment) {
                 // The cursor stays: another entry may have moved here.

@@ -167,7 +167,8 @@ fn lost_fields(case: &Case, outcome: &Outcome<'_>) -> Vec<String> {
     if let (Some(before), Some(now)) = (recorded.upstream.first(), outcome.upstream.first()) {
         let passed = lost(&before.fields, &now.fields, GATEWAYS_OWN);
         faults.extend(passed.into_iter().map(|fault| format!("to the service: {fault}")));
-        if !before.body.is_empty() {
+        // A client's own JSON type says more than `application/json`, and is kept.
+        if !before.body.is_empty() && !media_type(now).as_str().is_some_and(|kind| kind.ends_with("+json")) {
             faults.extend(differs("content-type", &media_type(before), &media_type(now)));
         }
     }

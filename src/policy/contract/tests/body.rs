@@ -224,7 +224,7 @@ fn media(body: BodyContract, lines: &[(&'static str, &str)]) -> String {
 #[test]
 fn a_body_of_another_media_type_is_refused_before_it_is_read() {
     let rows: [(&[&str], &str, &str); 26] = [
-        (&[], "Nothing", "form"),
+        (&[], "Nothing", "Type"),
         (&["application/json"], "Nothing", "Type"),
         (&["Application/JSON; Charset=UTF-8"], "Nothing", "Type"),
         (&["application/json;charset=\"utf-8\""], "Nothing", "Type"),

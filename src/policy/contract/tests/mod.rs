@@ -90,9 +90,9 @@ pub(super) fn headers(content_type: Option<&str>) -> HeaderMap {
     headers
 }
 
-fn sent(contract: Contract, body: &[u8]) -> String {
+fn sent(contract: Contract, content_type: Option<&str>, body: &[u8]) -> String {
     let mut violations = Violations::new();
-    let media = contract.accept(&headers(None)).unwrap();
+    let media = contract.accept(&headers(content_type)).unwrap();
     let text = match contract.check_body(media, body, &mut violations) {
         CheckedBody::Nothing => "nothing".to_owned(),
         CheckedBody::Unread => "unread".to_owned(),
@@ -102,10 +102,10 @@ fn sent(contract: Contract, body: &[u8]) -> String {
 }
 
 pub(super) fn json(parameters: &str, undeclared: Undeclared, body: &[u8]) -> String {
-    sent(contract(BodyContract::Json(JsonContract::new(members(parameters), undeclared))), body)
+    sent(contract(BodyContract::Json(JsonContract::new(members(parameters), undeclared))), None, body)
 }
 
 pub(super) fn form(parameters: &str, undeclared: Undeclared, body: &[u8]) -> String {
     let fields = texts(Position::Form, parameters);
-    sent(contract(BodyContract::Form(FormContract::new(fields, undeclared))), body)
+    sent(contract(BodyContract::Form(FormContract::new(fields, undeclared))), Some(super::media_type::FORM), body)
 }

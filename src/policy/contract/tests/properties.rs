@@ -36,7 +36,8 @@ fn text_contract(undeclared: Undeclared) -> Contract {
 
 fn body_of(contract: &Contract, body: &[u8]) -> Option<String> {
     let mut violations = Violations::new();
-    let media = contract.accept(&headers(None)).unwrap();
+    let form = matches!(contract.body, BodyContract::Form(_));
+    let media = contract.accept(&headers(form.then_some(super::super::media_type::FORM))).unwrap();
     let checked = contract.check_body(media, body, &mut violations);
     assert!(violations.is_empty() || checked == CheckedBody::Nothing);
     let CheckedBody::Bytes { bytes, .. } = checked else { return None };

@@ -42,8 +42,8 @@ fn text_has_one_spelling_per_type() {
         ("boolean", "true", "true"),
         ("boolean", "false", "false"),
         ("boolean", "True", "! bool_parsing"),
-        ("boolean", "1", "! bool_parsing"),
-        ("boolean", "0", "! bool_parsing"),
+        ("boolean", "1", "true"),
+        ("boolean", "0", "false"),
         ("boolean", "yes", "! bool_parsing"),
         ("boolean", "", "! bool_parsing"),
         // string
