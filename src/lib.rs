@@ -1,11 +1,51 @@
-//! Tollgate, an API gateway.
+//! Tollgate: an API gateway in front of a team's microservices, declared in one YAML file.
+//!
+//! ```text
+//! tollgate.yaml → config::Config → gateway::compile → Arc<Gateway> → Exchange → answer
+//!    text           as written        all problems      immutable     per request
+//!                                       at once         generation
+//! ```
+//!
+//! # What a request goes through
+//!
+//! ```text
+//! accept → guard → limits of header, URI, path → match → authenticate → limits → contract → service → headers → log
+//! ```
+//!
+//! [`proxy::admit`] holds the middle of it on one screen. Everything up to the contract, with the whole body where the
+//! contract reads it, happens before the service is contacted.
+//!
+//! # Where things are
+//!
+//! Imports go one way: `main → server → proxy → gateway → policy`. [`config`] is read by the command line, by
+//! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf.
+//!
+//! # What must always hold
+//!
+//! 1. Every request passes `admit`; `upstream_peer` needs an `Admission`, and only `admit` makes one.
+//! 2. A request uses one generation from its first phase to its log line. There is one `ArcSwap`.
+//! 3. A generation is built completely before it is published; a bad file changes nothing and is reported with its
+//!    line.
+//! 4. Limit counters and connection pools belong to the process: a reload keeps them for what did not change.
+//! 5. Nothing that a request or a configuration can contain makes the process panic.
+//! 6. Later stages key on the consumer, never on a raw header. Identity headers from clients are always stripped.
+//! 7. Metric labels come from names in the configuration and closed sets, never from request text.
+//! 8. Secrets never reach logs, metrics or error bodies; API keys exist only as hashes.
+//! 9. No reference dangles and no key is ignored: a configuration that loads is enforced as written.
+
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod config;
-pub mod demo;
+
 pub mod gateway;
+
 pub mod policy;
+
 pub mod proxy;
+
 pub mod server;
+
 pub mod telemetry;
+
+pub mod demo;

@@ -27,7 +27,7 @@ use crate::gateway::template::Template;
 use crate::policy::path::RequestPath;
 
 pub use crate::gateway::template::Captures;
-pub use host::{HostFault, HostPattern};
+pub use host::HostPattern;
 pub use trie::Ambiguity;
 
 use host::HostBuffer;

@@ -191,7 +191,10 @@ fn check_message(gateway: &Gateway, request: &Request<'_>) -> Result<(), Rejecti
     {
         return Err(Rejection::Malformed(Malformed::Framing));
     }
-    if is_target(request.target) { Ok(()) } else { Err(Rejection::Malformed(Malformed::Target)) }
+    if is_target(request.target) && !raw_has_fragment(&request.raw) {
+        return Ok(());
+    }
+    Err(Rejection::Malformed(Malformed::Target))
 }
 
 /// Origin-form, absolute-form, or `*`, in ASCII (RFC 9112 section 3.2).
@@ -199,6 +202,11 @@ fn is_target(target: &[u8]) -> bool {
     let absolute = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let known = target.first() == Some(&b'/') || target == b"*" || absolute(b"http://") || absolute(b"https://");
     known && target.is_ascii()
+}
+
+/// Parsing cuts a fragment off in silence, which others read as a part of the path.
+fn raw_has_fragment(raw: &[u8]) -> bool {
+    raw.iter().take_while(|&&byte| byte != b'\n').any(|&byte| byte == b'#')
 }
 
 fn raw_has_content_length(raw: &[u8]) -> bool {

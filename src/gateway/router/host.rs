@@ -86,10 +86,15 @@ impl HostBuffer {
         };
         let name = name.strip_suffix('.').unwrap_or(name);
         let lower = self.bytes.get_mut(..name.len())?;
-        lower.copy_from_slice(name.as_bytes());
-        lower.make_ascii_lowercase();
-        let is_name =
-            lower.iter().all(|&byte| is_name_byte(byte)) && lower.split(|&b| b == b'.').all(|l| !l.is_empty());
-        if is_name { std::str::from_utf8(lower).ok() } else { None }
+        let mut before = b'.';
+        for (to, from) in lower.iter_mut().zip(name.bytes()) {
+            *to = from.to_ascii_lowercase();
+            let is_empty_label = *to == b'.' && before == b'.';
+            if is_empty_label || !is_name_byte(*to) {
+                return None;
+            }
+            before = *to;
+        }
+        if before == b'.' { None } else { std::str::from_utf8(lower).ok() }
     }
 }

@@ -8,9 +8,14 @@
 
 use std::collections::HashMap;
 
+use indexmap::IndexMap;
+use indexmap::map::Slice;
 use thiserror::Error;
 
 use crate::gateway::template::{Captures, Pattern, Segment};
+
+/// Patterns that are sooner tried one by one than searched.
+const FEW: usize = 8;
 
 /// How two routes would match the same request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -37,7 +42,7 @@ struct Node<T> {
     /// Of the path that ends here.
     route: Option<T>,
     literals: HashMap<Box<str>, usize, ahash::RandomState>,
-    patterns: Vec<(Pattern, usize)>,
+    patterns: IndexMap<Pattern, usize, ahash::RandomState>,
     catch_all: Option<T>,
 }
 
@@ -57,7 +62,7 @@ impl<T> Trie<T> {
             }
             node = match segment {
                 Segment::Literal(literal) => &self.nodes[*node.literals.get(literal)?],
-                Segment::Pattern(pattern) => &self.nodes[node.child_of(pattern)?],
+                Segment::Pattern(pattern) => &self.nodes[*node.patterns.get(pattern)?],
                 Segment::CatchAll => return Some((node.catch_all.as_ref()?, Ambiguity::SameShape)),
             };
         }
@@ -72,10 +77,7 @@ impl<T> Trie<T> {
             let node = &mut self.nodes[at];
             at = match segment {
                 Segment::Literal(literal) => *node.literals.entry(literal.clone()).or_insert(unused),
-                Segment::Pattern(pattern) => node.child_of(pattern).unwrap_or_else(|| {
-                    node.patterns.push((pattern.clone(), unused));
-                    unused
-                }),
+                Segment::Pattern(pattern) => *node.patterns.entry(pattern.clone()).or_insert(unused),
                 Segment::CatchAll => {
                     node.catch_all = Some(route);
                     return;
@@ -91,7 +93,7 @@ impl<T> Trie<T> {
     /// Puts patterns in order of precedence; needed once, before the first [`Self::find`].
     pub(super) fn seal(&mut self) {
         for node in &mut self.nodes {
-            node.patterns.sort_by(|(one, _), (other, _)| {
+            node.patterns.sort_by(|one, _, other, _| {
                 (frame_lengths(other).cmp(&frame_lengths(one)))
                     .then_with(|| frame(one).cmp(&frame(other)))
                     .then_with(|| other.literal_len().cmp(&one.literal_len()))
@@ -152,22 +154,21 @@ impl<T> Trie<T> {
 }
 
 impl<T> Node<T> {
-    fn child_of(&self, pattern: &Pattern) -> Option<usize> {
-        self.patterns.iter().find(|(known, _)| known == pattern).map(|(_, child)| *child)
-    }
-
-    /// The patterns whose prefix and suffix the segment has, in order of precedence. Those with prefixes and suffixes
-    /// of one length are sorted by them, so that many do not cost more than few.
-    fn candidates(&self, segment: &str) -> impl Iterator<Item = &(Pattern, usize)> {
-        let mut unseen = &self.patterns[..];
+    /// The patterns that the segment may fit, in order of precedence. Where there are many, those with prefixes and
+    /// suffixes of one length are sorted by them and only the ones that the segment has are looked at.
+    fn candidates(&self, segment: &str) -> impl Iterator<Item = (&Pattern, &usize)> {
+        let mut unseen = self.patterns.as_slice();
         std::iter::from_fn(move || {
-            let lengths = frame_lengths(&unseen.first()?.0);
-            let (alike, others) = unseen.split_at(unseen.partition_point(|(known, _)| frame_lengths(known) == lengths));
+            if unseen.len() <= FEW {
+                let few = std::mem::replace(&mut unseen, Slice::new());
+                return (!few.is_empty()).then_some(few);
+            }
+            let lengths = frame_lengths(unseen.first()?.0);
+            let (alike, others) = unseen.split_at(unseen.partition_point(|known, _| frame_lengths(known) == lengths));
             unseen = others;
-            let Some(wanted) = frame_of(segment, lengths) else { return Some(&[][..]) };
-            let from = alike.partition_point(|(known, _)| frame(known) < wanted);
-            let count = alike[from..].partition_point(|(known, _)| frame(known) == wanted);
-            Some(&alike[from..from + count])
+            let Some(wanted) = frame_of(segment, lengths) else { return Some(Slice::new()) };
+            let (_, from_wanted) = alike.split_at(alike.partition_point(|known, _| frame(known) < wanted));
+            Some(from_wanted.split_at(from_wanted.partition_point(|known, _| frame(known) == wanted)).0)
         })
         .flatten()
     }
@@ -181,7 +182,7 @@ impl<T> Default for Trie<T> {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { route: None, literals: HashMap::default(), patterns: Vec::new(), catch_all: None }
+        Self { route: None, literals: HashMap::default(), patterns: IndexMap::default(), catch_all: None }
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum Segment {
 }
 
 /// `prefix{}inner{}…suffix`: one parameter more than there are inner literals. No inner literal is empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Pattern {
     pub(crate) prefix: Box<str>,
     pub(crate) inner: Box<[Box<str>]>,
@@ -48,7 +48,7 @@ impl Segment {
     pub(crate) fn meets(&self, pattern: &Pattern) -> bool {
         match self {
             Self::Literal(literal) => pattern.capture(literal, &mut Captures::new()),
-            Self::Pattern(own) => own.common_text(pattern).is_some(),
+            Self::Pattern(own) => own.overlaps(pattern),
             Self::CatchAll => true,
         }
     }
@@ -57,6 +57,12 @@ impl Segment {
 impl Pattern {
     /// Whether the whole segment fits; only then are captures appended.
     pub(crate) fn capture<'p>(&self, segment: &'p str, captures: &mut Captures<'p>) -> bool {
+        if self.is_whole_segment() {
+            if !segment.is_empty() {
+                captures.push(segment);
+            }
+            return !segment.is_empty();
+        }
         let Some(framed) = segment.strip_prefix(&*self.prefix) else { return false };
         let Some(mut rest) = framed.strip_suffix(&*self.suffix) else { return false };
         if !is_between_escapes(framed, rest.len()) {
@@ -80,24 +86,30 @@ impl Pattern {
         true
     }
 
-    /// Whether some text fits both and neither is more specific than the other. Returns such a text.
-    pub(crate) fn rivalry(&self, other: &Self) -> Option<String> {
-        if self.is_within(other) || other.is_within(self) {
-            return None;
-        }
-        self.common_text(other)
+    /// `{name}` alone, which nearly every pattern is.
+    fn is_whole_segment(&self) -> bool {
+        self.prefix.is_empty() && self.suffix.is_empty() && self.inner.is_empty()
     }
 
-    /// A text that fits both.
-    fn common_text(&self, other: &Self) -> Option<String> {
-        let (prefix, shorter) = by_length(&self.prefix, &other.prefix);
-        let (suffix, shorter_suffix) = by_length(&self.suffix, &other.suffix);
-        let apart = suffix.len() - shorter_suffix.len();
-        if !prefix.starts_with(shorter) || !suffix.ends_with(shorter_suffix) || !is_between_escapes(suffix, apart) {
+    /// A text that fits both, when neither is more specific than the other.
+    pub(crate) fn rivalry(&self, other: &Self) -> Option<String> {
+        if !self.overlaps(other) || self.is_within(other) || other.is_within(self) {
             return None;
         }
+        let (prefix, _) = by_length(&self.prefix, &other.prefix);
+        let (suffix, _) = by_length(&self.suffix, &other.suffix);
         let inner = self.inner.iter().chain(&other.inner).map(|literal| format!("x{literal}")).collect::<String>();
         Some(format!("{prefix}{inner}x{suffix}"))
+    }
+
+    /// Whether some text fits both. One that has the longer prefix, the inner literals of both and the longer suffix
+    /// does, unless prefixes or suffixes contradict each other.
+    fn overlaps(&self, other: &Self) -> bool {
+        let (prefix, shorter_prefix) = by_length(&self.prefix, &other.prefix);
+        let (suffix, shorter_suffix) = by_length(&self.suffix, &other.suffix);
+        prefix.starts_with(shorter_prefix)
+            && suffix.ends_with(shorter_suffix)
+            && is_between_escapes(suffix, suffix.len() - shorter_suffix.len())
     }
 
     /// Whether everything that fits `self` fits `other`. A parameter of `self` may be any text, so a parameter of

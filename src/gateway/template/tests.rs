@@ -8,17 +8,8 @@ use super::*;
 fn reads(text: &str, shape: &str, names: &[&str], catch_all: Option<&str>) {
     let template = Template::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
     assert_eq!((template.shape().as_str(), template.as_str()), (shape, text));
-    assert_eq!((template.names(), template.catch_all()), (&names.map_owned()[..], catch_all), "{text}");
-}
-
-trait MapOwned {
-    fn map_owned(&self) -> Vec<String>;
-}
-
-impl MapOwned for &[&str] {
-    fn map_owned(&self) -> Vec<String> {
-        self.iter().map(|name| (*name).to_owned()).collect()
-    }
+    assert_eq!(template.names(), names, "{text}");
+    assert_eq!(template.catch_all(), catch_all, "{text}");
 }
 
 #[track_caller]
