@@ -459,3 +459,6 @@ fn finish(
     }
     Ok(Admission { route, service_target, body, _evidence: Evidence(()) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! What it costs to find a consumer by API key: hashing what was presented and looking it up among 1,000 keys.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use tollgate::policy::authenticate::{Forward, KeyPlace, Keyring, Part, Presented, presented};
+
+const HEADER: HeaderName = HeaderName::from_static("x-api-key");
+
+fn key(number: usize) -> String {
+    format!("{number:064x}")
+}
+
+fn request(key: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("accept", HeaderValue::from_static("*/*"));
+    headers.insert("user-agent", HeaderValue::from_static("bench"));
+    headers.insert(HEADER, HeaderValue::from_str(key).unwrap_or(HeaderValue::from_static("")));
+    headers
+}
+
+fn find<'a>(ring: &'a Keyring<usize>, places: &[KeyPlace], headers: &HeaderMap) -> Option<&'a usize> {
+    match presented(places.iter(), headers, None) {
+        Presented::Key(digest) => ring.owner(&digest),
+        Presented::Nothing | Presented::Ambiguous => None,
+    }
+}
+
+fn keys(criterion: &mut Criterion) {
+    let places = [KeyPlace { part: Part::Header(HEADER), forward: Forward::Strip }];
+    let mut ring = Keyring::default();
+    for number in 0..1_000 {
+        if let Presented::Key(digest) = presented(places.iter(), &request(&key(number)), None) {
+            ring.add(digest, number).unwrap_or_else(|_| panic!("keys differ"));
+        }
+    }
+    let known = request(&key(500));
+    let unknown = request("nobody's");
+    assert_eq!(find(&ring, &places, &known), Some(&500));
+    assert_eq!(find(&ring, &places, &unknown), None);
+    criterion.bench_function("key/known among 1,000", |bencher| {
+        bencher.iter(|| find(black_box(&ring), &places, black_box(&known)));
+    });
+    criterion.bench_function("key/unknown among 1,000", |bencher| {
+        bencher.iter(|| find(black_box(&ring), &places, black_box(&unknown)));
+    });
+}
+
+criterion_group!(benches, keys);
+criterion_main!(benches);
