@@ -1,5 +1,7 @@
 //! The process: what a reload does, how it leaves, and that the commands of `tollgate demo` work as printed.
 
+pub mod instance;
+
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -45,7 +47,7 @@ fn each_request_has_a_line_and_sigterm_ends_with_success() {
     assert_eq!(fetch(gateway.address(), "/one").status, 200);
     let line = gateway.printed(|line| line.contains("/one")).expect("an access line");
     assert!(serde_json::from_str::<Value>(&line).is_ok_and(|line| line.is_object()), "{line}");
-    assert!(gateway.logged(|line| line.contains("configuration published")).is_some(), "{:?}", gateway.log());
+    assert!(gateway.logged(|line| line.contains("ready generation=1 ")).is_some(), "{:?}", gateway.log());
     assert!(gateway.terminate().success());
 }
 
