@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{Method, Response, StatusCode};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{Method, Response, StatusCode, Version};
 use pingora::apps::http_app::ServeHttp;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
@@ -119,6 +120,10 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if asks_to_close(session.req_header()) {
+            // pingora keeps every connection of an application, but such clients read until it is closed.
+            session.set_keepalive(None);
+        }
         let request = session.req_header();
         let (path, method) = (request.uri.path().to_owned(), request.method.clone());
         if is_rebound(session) {
@@ -144,6 +149,14 @@ impl ServeHttp for Admin {
         }
         answer
     }
+}
+
+/// Whether the client wants the connection to end with the answer (RFC 9112 section 9.3).
+fn asks_to_close(request: &RequestHeader) -> bool {
+    let mut options = request.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let mut says =
+        |option: &str| options.any(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case(option)));
+    if request.version == Version::HTTP_10 { !says("keep-alive") } else { says("close") }
 }
 
 /// Whether a request came over loopback under a name that is not this machine's.
