@@ -5,14 +5,15 @@
 //! their old value, and the outcome names them. Reloads are serialised; one that finds nothing changed publishes
 //! nothing.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::{error, info, warn};
 use parking_lot::Mutex;
 
-use crate::config::{Admin, Listener, Loaded};
-use crate::gateway::{Surroundings, lookup};
+use crate::config::{Admin, Color, Listener, Loaded};
+use crate::gateway::{Gateway, Surroundings, lookup};
 use crate::proxy::State;
 use crate::telemetry::ReloadResult;
 
@@ -122,11 +123,13 @@ impl Reloader {
             flood: running.flood.clone(),
         };
         let checked = check(&self.source, &surroundings);
-        let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
-            let report = checked.report.render(&checked.sources, crate::config::Color::Never);
-            error!("configuration refused, generation {} goes on:\n{report}", running.generation);
-            let status = format!("generation {}, last reload refused", running.generation);
-            return (Outcome::Refused { report }, ReloadResult::Refused, status);
+        let (gateway, loaded) = match (checked.gateway, checked.loaded) {
+            (Some(gateway), Some(loaded)) => (gateway, loaded),
+            (_, loaded) => {
+                let routes = loaded.as_ref().map_or(&[][..], |loaded| &loaded.config.routes);
+                self.forget_routes(routes.iter().map(|route| &*route.name), &running);
+                return refused(checked.report.render(&checked.sources, Color::Never), &running);
+            }
         };
         let restart_needed = self.fixed.differences(&Fixed::of(&loaded));
         if gateway.hash == running.hash {
@@ -137,29 +140,35 @@ impl Reloader {
         if loaded.config.access_log.path != current.access_path
             && let Err(failed) = self.state.access.redirect(&loaded.config.access_log.path)
         {
-            let report = format!("error: access log {}: {failed}\n", loaded.config.access_log.path);
-            error!("configuration refused, generation {} goes on: {report}", running.generation);
-            let status = format!("generation {}, last reload refused", running.generation);
-            return (Outcome::Refused { report }, ReloadResult::Refused, status);
+            self.forget_routes(gateway.routes.iter().map(|route| &*route.name), &running);
+            return refused(format!("error: access log {}: {failed}\n", loaded.config.access_log.path), &running);
         }
         *current = Current::of(&loaded);
-        self.forget_routes_missing_in(&gateway, &running);
+        self.forget_routes(running.routes.iter().map(|route| &*route.name), &gateway);
         let routes = gateway.routes.len();
         self.state.gateway.store(Arc::new(gateway));
         for section in &restart_needed {
             warn!("configuration section {section} changed: it needs a restart");
         }
-        let warnings = checked.report.render(&checked.sources, crate::config::Color::Never);
+        let warnings = checked.report.render(&checked.sources, Color::Never);
         info!("configuration published generation={generation} routes={routes}");
         let outcome = Outcome::Published { generation, restart_needed, warnings };
         (outcome, ReloadResult::Published, format!("generation {generation}"))
     }
 
-    /// Routes that are gone take their histograms with them; a request still in flight counts into nothing.
-    fn forget_routes_missing_in(&self, new: &crate::gateway::Gateway, old: &crate::gateway::Gateway) {
-        let kept: std::collections::HashSet<&str> = new.routes.iter().map(|route| &*route.name).collect();
-        for route in old.routes.iter().filter(|route| !kept.contains(&*route.name)) {
-            self.state.telemetry.forget_route(&route.name);
+    /// Those of the routes that `kept` does not have take their histograms with them: routes that are gone, and those
+    /// of a refused file. A request still in flight counts into nothing.
+    fn forget_routes<'r>(&self, routes: impl Iterator<Item = &'r str>, kept: &Gateway) {
+        let kept: HashSet<&str> = kept.routes.iter().map(|route| &*route.name).collect();
+        for route in routes.filter(|route| !kept.contains(route)) {
+            self.state.telemetry.forget_route(route);
         }
     }
+}
+
+/// Says that the file is refused.
+fn refused(report: String, running: &Gateway) -> (Outcome, ReloadResult, String) {
+    error!("configuration refused, generation {} goes on:\n{report}", running.generation);
+    let status = format!("generation {}, last reload refused", running.generation);
+    (Outcome::Refused { report }, ReloadResult::Refused, status)
 }
