@@ -1,0 +1,89 @@
+//! `reload: { watch: true }`, and SIGHUP: the ways of a file to a gateway that nobody asks to reload.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{number, numbered};
+use crate::process::instance::{Instance, eventually};
+use crate::support::client::fetch;
+use crate::support::origin::Origin;
+
+fn watched(origin: &Origin, turn: usize) -> Value {
+    let mut file = numbered(origin.address(), turn);
+    file["reload"] = json!({"watch": true});
+    file
+}
+
+fn serves(gateway: &Instance, turn: usize) -> bool {
+    eventually(|| number(&fetch(gateway.public, "/echo")) == turn)
+}
+
+#[test]
+fn a_watched_file_is_read_again_however_it_is_replaced() {
+    let origin = Origin::start(super::echo);
+    let gateway = Instance::start(&watched(&origin, 1));
+    gateway.write(&watched(&origin, 2));
+    assert!(serves(&gateway, 2), "written anew");
+
+    let beside = gateway.folder().join("tollgate.yaml.new");
+    fs::write(&beside, watched(&origin, 3).to_string()).unwrap();
+    fs::rename(&beside, gateway.file()).unwrap();
+    assert!(serves(&gateway, 3), "another file took its name");
+
+    fs::write(&beside, watched(&origin, 4).to_string()).unwrap();
+    fs::rename(&beside, gateway.file()).unwrap();
+    assert!(serves(&gateway, 4), "and once more");
+
+    fs::write(gateway.file(), "nonsense").unwrap();
+    gateway.logged("configuration refused, generation 4 goes on");
+    gateway.write(&watched(&origin, 5));
+    assert!(serves(&gateway, 5), "after a bad file too");
+}
+
+#[test]
+fn a_watched_file_that_goes_away_changes_nothing_until_it_is_back() {
+    let origin = Origin::start(super::echo);
+    let gateway = Instance::start(&watched(&origin, 1));
+    fs::remove_file(gateway.file()).unwrap();
+    gateway.logged("configuration refused, generation 1 goes on");
+    assert_eq!(number(&fetch(gateway.public, "/echo")), 1);
+    let output = gateway.reload_command();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("tollgate.yaml"), "it says which file: {output:?}");
+    gateway.write(&watched(&origin, 2));
+    assert!(serves(&gateway, 2));
+}
+
+#[test]
+fn an_included_file_is_watched_too() {
+    let origin = Origin::start(super::echo);
+    let gateway = Instance::start(&watched(&origin, 1));
+    let part = |turn| {
+        let route = &numbered(origin.address(), turn)["routes"];
+        fs::write(gateway.folder().join("parts/echo.yaml"), json!({"routes": route}).to_string()).unwrap();
+    };
+    fs::create_dir(gateway.folder().join("parts")).unwrap();
+    part(2);
+    let mut file = watched(&origin, 2);
+    file.as_object_mut().unwrap().remove("routes");
+    file["include"] = json!(["parts/*.yaml"]);
+    gateway.write(&file);
+    assert!(serves(&gateway, 2));
+    part(3);
+    assert!(serves(&gateway, 3));
+}
+
+#[test]
+fn an_unwatched_file_is_read_at_sighup_only() {
+    let origin = Origin::start(super::echo);
+    let gateway = Instance::start(&numbered(origin.address(), 1));
+    gateway.write(&numbered(origin.address(), 2));
+    assert_eq!(number(&fetch(gateway.public, "/echo")), 1);
+    gateway.signal("HUP");
+    assert!(serves(&gateway, 2));
+    fs::remove_file(gateway.file()).unwrap();
+    gateway.signal("HUP");
+    gateway.logged("configuration refused, generation 2 goes on");
+    assert_eq!(number(&fetch(gateway.public, "/echo")), 2);
+}
