@@ -1,3 +1,5 @@
+//! The demo service: every kind of request, and what it says back.
+
 use super::*;
 use serde_json::{Value, json};
 

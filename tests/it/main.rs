@@ -4,9 +4,27 @@
 //! - `process` — reload, start and end, the walk of `tollgate demo`
 //! - `config_reports` — what a user sees of a faulty file
 //! - `compat`  — the recorded behaviour of fastapi-gateway-ultra, replayed case by case
+//! - `raw`     — bytes that a stranger may send: framing, targets, sizes, forged headers
+//! - `guard`   — deadlines, caps, the flood guard and the memory of bodies
+//! - `bodies`  — checked and streamed request bodies
+//! - `forwarding` — what passes between client and service, and how its failures are answered
+//! - `limits` — plans and route limits under many connections, reloads and aborts
+//! - `reload` — generations change under load, bad files, SIGTERM
+//! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `architecture` — which part of the crate may know which
+//! - `examples` — every configuration that is shown to users compiles
 
 mod support;
 
+mod admin;
+mod architecture;
+mod bodies;
 mod compat;
 mod config_reports;
+mod examples;
+mod forwarding;
+mod guard;
+mod limits;
 mod process;
+mod raw;
+mod reload;
