@@ -70,27 +70,44 @@ async fn write(session: &mut Session, exchange: &Exchange, status: u16, headers:
     if status != StatusCode::NO_CONTENT.as_u16() {
         response.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
-    settle_unread_body(session);
+    let unread = settle_unread_body(session);
     let without_body = body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(response), without_body).await?;
     if !without_body {
         session.write_response_body(Some(body), true).await?;
     }
+    if unread == Unread::ReadOff {
+        session.as_mut().finish_body().await?;
+        // Here, and not by pingora after the log line: the guard would take these bytes for a next header.
+        if session.as_mut().drain_request_body().await.is_err() {
+            session.set_keepalive(None);
+        }
+    }
     Ok(())
 }
 
-/// Decides whether the rest of an unread body is read off or ends the connection (pingora's default).
-fn settle_unread_body(session: &mut Session) {
-    if session.is_body_done() {
-        return;
+/// What becomes of the rest of a body after the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    /// There is none, or it ends the connection (pingora's default).
+    Left,
+    /// It is read, so that the connection can be kept.
+    ReadOff,
+}
+
+fn settle_unread_body(session: &mut Session) -> Unread {
+    if session.is_body_done() || session.get_keepalive().is_none() {
+        return Unread::Left;
     }
     let headers = &session.req_header().headers;
     let short = declared_length(headers).is_some_and(|length| length <= DRAIN_BYTES);
     // A client that waits for 100 may send the body or not: it cannot be told from a next request.
-    if short && !headers.contains_key(EXPECT) {
-        session.set_close_on_response_before_downstream_finish(false);
-        session.set_total_drain_timeout(Some(DRAIN_TIME));
+    if !short || headers.contains_key(EXPECT) {
+        return Unread::Left;
     }
+    session.set_close_on_response_before_downstream_finish(false);
+    session.set_total_drain_timeout(Some(DRAIN_TIME));
+    Unread::ReadOff
 }
 
 /// The rejection that stands for an error of pingora, for the client.

@@ -124,7 +124,10 @@ async fn read_within(
         held.grow_to(length, limits.memory)?;
     }
     if session.req_header().headers.contains_key(EXPECT) {
+        // pingora takes the 100 for an early answer and would close the connection after the request.
+        let keepalive = session.get_keepalive();
         session.write_continue_response().await.map_err(|error| body_fault(&error))?;
+        session.set_keepalive(keepalive);
     }
     let mut whole = BytesMut::new();
     let mut length = 0_u64;
