@@ -22,8 +22,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Version;
-use http::header::UPGRADE;
+use http::header::{TRANSFER_ENCODING, UPGRADE};
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -224,12 +224,21 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it: `Upgrade` ends at the gateway.
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "service switches protocols").into_up());
+        }
         if response.status.is_informational() {
             return Ok(());
+        }
+        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(TRANSFER_ENCODING) {
+            // HTTP/1.0 knows no chunks: such a body ends with the connection.
+            response.remove_header(&TRANSFER_ENCODING);
+            session.set_keepalive(None);
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         for name in response_hop_by_hop(&response.headers) {
