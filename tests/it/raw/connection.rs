@@ -82,6 +82,7 @@ fn close_is_heeded_in_both_versions_of_http() {
         ("GET /numbers/1 HTTP/1.1\r\nHost: a\r\n\r\n", true),
         ("GET /numbers/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false),
         ("GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false),
+        ("GET /numbers/1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true),
         ("GET /numbers/1 HTTP/1.0\r\n\r\n", false),
         ("GET /nowhere HTTP/1.0\r\n\r\n", false),
     ] {
