@@ -114,6 +114,41 @@ fn a_reply_that_is_not_http_is_502() {
 }
 
 #[test]
+fn a_reply_with_too_many_fields_is_502() {
+    let fields: String = (0..300).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let (stage, _origin) = saying(Reply::raw(format!("HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n")));
+    problem(&stage, 502, "service-reply");
+}
+
+/// The service refuses an upload by its header alone and reads nothing of it.
+#[test]
+fn an_answer_before_the_end_of_the_body_reaches_the_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (done, is_done) = channel::<()>();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        wire::read_head(&mut BufReader::with_capacity(1, stream.try_clone().unwrap())).unwrap();
+        stream.write_all(b"HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno").unwrap();
+        let _ = is_done.recv();
+    });
+    let routes = json!([{"method": "POST", "gateway_path": "/a", "body": "any", "max_body": "64MiB"}]);
+    let stage = Stage::set(
+        Origin::json("{}"),
+        routes,
+        json!({"services": {"origin": {"url": url}}, "guard": {"body_timeout": "300ms"}}),
+    );
+    let mut client = stage.connect();
+    client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n");
+    client.send(&[b'x'; 100_000]);
+    let response = client.response().unwrap();
+    assert_eq!((response.status, response.text().as_str()), (413, "no"));
+    assert_eq!(response.value("connection"), Some("close"));
+    drop(done);
+    assert!(ends(&mut client), "the rest of the body cannot be told from a request");
+}
+
+#[test]
 fn a_reply_that_breaks_off_never_looks_whole() {
     for (reply, closes) in [
         (&b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"[..], true),

@@ -66,6 +66,16 @@ fn requests_of_every_kind_in_one_write_are_answered_in_order() {
 }
 
 #[test]
+fn a_long_pipeline_is_answered_to_its_end() {
+    let stage = stage();
+    let mut client = stage.connect();
+    client.send(&request("GET", "/nowhere", &[], b"").repeat(1_000));
+    client.send(&request("GET", "/numbers/1", &[], b""));
+    let rejected = (0..1_000).filter(|_| client.response().unwrap().status == 404).count();
+    assert_eq!((rejected, client.response().unwrap().status), (1_000, 200));
+}
+
+#[test]
 fn a_request_that_arrives_byte_by_byte_is_a_request() {
     let stage = stage();
     let mut client = stage.connect();
