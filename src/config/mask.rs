@@ -1,11 +1,11 @@
-//! The configuration as it may be shown: defaults filled in, secrets masked.
+//! The configuration as it may be shown: defaults filled in, secrets masked; and reports without them.
 //!
 //! Masked are the hashes of keys (by their type), every value that came from a placeholder (`${env:…}`, `${file:…}`
 //! are how secrets come in), and the values of headers that carry credentials.
 
 use serde_json::Value;
 
-use super::{Loaded, Place, Step};
+use super::{Loaded, Place, Report, Step};
 
 /// What stands for a secret.
 pub(super) const MASK: &str = "***";
@@ -30,6 +30,42 @@ impl Loaded {
         }
         value
     }
+}
+
+impl Loaded {
+    /// Masks what came from placeholders in what problems say: a report is printed, logged and sent. A value stands
+    /// in backticks there, or a part of it where the problem is its own.
+    pub fn mask_report(&self, report: &mut Report) {
+        let value = serde_json::to_value(&self.config).unwrap_or_default();
+        let text_at = |place: &Place| find(&value, place).and_then(Value::as_str);
+        let secrets: Vec<_> = self.interpolated.iter().filter_map(|place| Some((place, text_at(place)?))).collect();
+        if secrets.is_empty() {
+            return;
+        }
+        for problem in report.problems_mut() {
+            let is_secret = |quoted: &str| {
+                let own = |place: &Place, secret: &str| *place == problem.place && secret.contains(quoted);
+                secrets.iter().any(|(place, secret)| *secret == quoted || own(place, secret))
+            };
+            let masked = mask_quoted(&problem.message, is_secret);
+            let help = problem.help.as_deref().map(|help| mask_quoted(help, is_secret));
+            (problem.message, problem.help) = (masked, help);
+        }
+    }
+}
+
+/// The sentence with those words in backticks masked that are secret.
+fn mask_quoted(sentence: &str, is_secret: impl Fn(&str) -> bool) -> String {
+    let pieces = sentence.split('`').enumerate();
+    let pieces = pieces.map(|(index, piece)| if index % 2 == 1 && is_secret(piece) { MASK } else { piece });
+    pieces.collect::<Vec<_>>().join("`")
+}
+
+fn find<'v>(value: &'v Value, place: &Place) -> Option<&'v Value> {
+    place.0.iter().try_fold(value, |value, step| match step {
+        Step::Key(key) => value.get(key),
+        Step::Index(index) => value.get(index),
+    })
 }
 
 fn mask_place(value: &mut Value, place: &Place) {

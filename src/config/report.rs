@@ -113,6 +113,10 @@ impl Report {
         &self.problems
     }
 
+    pub(super) fn problems_mut(&mut self) -> &mut [Problem] {
+        &mut self.problems
+    }
+
     fn add(&mut self, severity: Severity, place: Place, message: String) -> &mut Problem {
         let problem = Problem { severity, place, on: On::Value, message, help: None, spot: None };
         self.problems.push_mut(problem)

@@ -65,6 +65,8 @@ pub struct Timeouts {
 pub struct Target {
     /// The address.
     pub address: SocketAddr,
+    /// The same as text, for logs.
+    pub label: Box<str>,
     /// The `Host` that goes with it.
     pub host: HeaderValue,
     /// Prebuilt, to be cloned for each request.
@@ -117,7 +119,7 @@ impl Service {
         peer.options.read_timeout = Some(self.timeouts.response);
         peer.options.write_timeout = Some(self.timeouts.response);
         peer.options.idle_timeout = Some(POOL_IDLE);
-        Target { address, host: authority.header.clone(), peer }
+        Target { address, label: address.to_string().into(), host: authority.header.clone(), peer }
     }
 
     /// The next address in turn.

@@ -67,6 +67,23 @@ pub struct HeaderEdits {
     pub set: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl HeaderEdits {
+    /// Makes the changes.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+    }
+
+    /// Whether there is nothing to change.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty()
+    }
+}
+
 /// Whether only the gateway may send this field to a service.
 pub fn is_own(name: &HeaderName) -> bool {
     let name = name.as_str();

@@ -28,7 +28,8 @@ use crate::policy::rejection::{Format, Malformed, Rejection};
 use super::State;
 use super::body::Keep;
 use super::client;
-use super::exchange::{Exchange, Held, Trail};
+use super::client::AddressText;
+use super::exchange::{Exchange, Held, Peer, Trail};
 
 /// A request that may go to its service.
 pub struct Admission {
@@ -153,8 +154,12 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
 /// Who is there, and what the request is called.
 fn identify(gateway: &Gateway, request: &Request<'_>, exchange: &mut Exchange) {
     let (client, peer) = client::client(request.peer, &gateway.trusted_proxies, &request.parts.headers);
-    exchange.peer_address = request.peer.to_canonical();
     exchange.client = client;
+    exchange.client_text = AddressText::of(client);
+    exchange.peer_text = match peer {
+        Peer::Stranger => exchange.client_text.clone(),
+        Peer::Trusted => AddressText::of(request.peer.to_canonical()),
+    };
     exchange.peer = peer;
     exchange.id = client::RequestId::of(&request.parts.headers, peer);
 }

@@ -52,6 +52,42 @@ fn parse_address(entry: &[u8]) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
+/// An address as text, written once for all that name it.
+#[derive(Debug, Clone, Default)]
+pub struct AddressText(SmallString);
+
+/// Room for any address.
+type SmallString = smallvec::SmallVec<[u8; 64]>;
+
+impl AddressText {
+    /// Writes an address.
+    pub fn of(address: IpAddr) -> Self {
+        let mut text = SmallString::new();
+        match address {
+            // Formatting machinery costs more than the digits.
+            IpAddr::V4(address) => {
+                for (nth, octet) in address.octets().into_iter().enumerate() {
+                    if nth > 0 {
+                        text.push(b'.');
+                    }
+                    text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+                }
+            }
+            IpAddr::V6(address) => text.extend_from_slice(address.to_string().as_bytes()),
+        }
+        Self(text)
+    }
+}
+
+impl std::ops::Deref for AddressText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // Only digits, letters, points and colons were written.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// The name of one request in logs and answers.
 #[derive(Debug, Clone)]
 pub struct RequestId(HeaderValue);

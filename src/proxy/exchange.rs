@@ -15,7 +15,7 @@ use crate::policy::limit::{Granted, Permit};
 
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
-use super::client::RequestId;
+use super::client::{AddressText, RequestId};
 
 /// pingora's CTX.
 pub struct Exchange {
@@ -27,8 +27,10 @@ pub struct Exchange {
     pub at: SystemTime,
     /// The client, seen through trusted proxies.
     pub client: IpAddr,
-    /// The other end of the connection.
-    pub peer_address: IpAddr,
+    /// The same as text.
+    pub client_text: AddressText,
+    /// The other end of the connection, as text.
+    pub peer_text: AddressText,
     /// Whether the peer is a trusted proxy.
     pub peer: Peer,
     /// As answered in `X-Request-Id`.
@@ -45,8 +47,6 @@ pub struct Exchange {
     pub rejected: Option<&'static str>,
     /// What went wrong, for the access line.
     pub cause: Option<String>,
-    /// When the gateway had decided.
-    pub decided: Option<Duration>,
     /// When the service was contacted last, and when its header came.
     pub service: ServiceTimes,
     /// Attempts to contact the service.
@@ -129,7 +129,8 @@ impl Exchange {
             started: Instant::now(),
             at: SystemTime::now(),
             client: IpAddr::from([0, 0, 0, 0]),
-            peer_address: IpAddr::from([0, 0, 0, 0]),
+            client_text: AddressText::default(),
+            peer_text: AddressText::default(),
             peer: Peer::Stranger,
             id: RequestId::default(),
             trail: Trail::default(),
@@ -138,7 +139,6 @@ impl Exchange {
             slot: None,
             rejected: None,
             cause: None,
-            decided: None,
             service: ServiceTimes::default(),
             attempts: 0,
             target: None,

@@ -130,26 +130,49 @@ impl GuardedApp {
     }
 }
 
-#[async_trait]
-impl ServerApp for GuardedApp {
-    async fn process_new(self: &Arc<Self>, io: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let limits = self.proxy.state.gateway.load().connection_limits;
+impl GuardedApp {
+    /// Counts the connection and wraps it, or turns it away.
+    fn guard(&self, io: Stream) -> Option<Guarded> {
+        let state = &self.proxy.state;
+        let limits = state.gateway.load().connection_limits;
         let address = io
             .get_socket_digest()
             .and_then(|digest| digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip())));
-        let entry = match self.proxy.state.connections.enter(address, &limits) {
-            Ok(entry) => entry,
+        match state.connections.enter(address, &limits) {
+            Ok(entry) => Some(Guarded::new(io, limits, entry, Arc::clone(state))),
             Err(full) => {
-                self.proxy.state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
-                return None;
+                state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
+                None
             }
-        };
-        let guarded = Guarded::new(io, limits, entry, Arc::clone(&self.proxy.state));
-        self.inner.process_new(Box::new(guarded), shutdown).await
+        }
+    }
+}
+
+/// Written without `async_trait`: the proxy's own future is handed on, so that a connection is not polled through one
+/// more at each of its wake-ups.
+impl ServerApp for GuardedApp {
+    fn process_new<'app, 'shutdown, 'served>(
+        self: &'app Arc<Self>,
+        io: Stream,
+        shutdown: &'shutdown ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<Stream>> + Send + 'served>>
+    where
+        'app: 'served,
+        'shutdown: 'served,
+        Self: 'served,
+    {
+        match self.guard(io) {
+            Some(guarded) => self.inner.process_new(Box::new(guarded), shutdown),
+            None => Box::pin(std::future::ready(None)),
+        }
     }
 
-    async fn cleanup(&self) {
-        ServerApp::cleanup(&*self.inner).await;
+    fn cleanup<'app, 'done>(&'app self) -> Pin<Box<dyn Future<Output = ()> + Send + 'done>>
+    where
+        'app: 'done,
+        Self: 'done,
+    {
+        ServerApp::cleanup(&*self.inner)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The only place that knows pingora's `Session`.
 //!
 //! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, [`body`] reads,
-//! [`forward`] writes the request that the service gets, [`answer`] what the gateway answers itself, [`exchange`]
-//! remembers. The connection below is watched by [`guard`].
+//! [`forward`] writes the request that the service gets, [`reply`] its answer, [`answer`] what the gateway answers
+//! itself, [`exchange`] remembers. The connection below is watched by [`guard`].
 //!
 //! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
 //! admission has nowhere to go.
@@ -14,6 +14,7 @@ mod client;
 mod exchange;
 mod forward;
 mod guard;
+mod reply;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,17 +24,17 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
-use http::{StatusCode, Version};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use crate::gateway::{Gateway, ServiceHeaders};
-use crate::policy::headers::{beyond_representation, response_hop_by_hop};
+use crate::gateway::Gateway;
 use crate::policy::limit::{Clock, Limiter};
-use crate::policy::rejection::{Rejection, X_REQUEST_ID};
+use crate::policy::rejection::Rejection;
 use crate::telemetry::{AccessLine, AccessLog, Telemetry};
 
 use admit::{Admission, AdmittedBody, Decision};
@@ -85,13 +86,15 @@ impl Proxy {
                 return Ok(None);
             }
             Ok(Decision::Forward(admission)) => Ok(admission),
-            Ok(Decision::ReadBody(pending)) => match self.read_body(session, exchange, pending.keep()).await {
-                Ok(body) => pending.finish(&body),
-                Err(rejection) => Err(rejection),
-            },
+            // Boxed, so that requests without a body do not carry the space for reading one.
+            Ok(Decision::ReadBody(pending)) => {
+                match Box::pin(self.read_body(session, exchange, pending.keep())).await {
+                    Ok(body) => pending.finish(&body),
+                    Err(rejection) => Err(rejection),
+                }
+            }
             Err(rejection) => Err(rejection),
         };
-        exchange.decided = Some(exchange.started.elapsed());
         let admission = match admission {
             Ok(admission) => admission,
             Err(rejection) => return Ok(Some(rejection)),
@@ -131,16 +134,17 @@ fn admission(exchange: &Exchange) -> Result<&Admission> {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Exchange;
+    /// Boxed: pingora moves it through a dozen futures.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
-        Exchange::begin(self.state.gateway.load_full(), InFlight::enter(&self.state.in_flight))
+    fn new_ctx(&self) -> Box<Exchange> {
+        Box::new(Exchange::begin(self.state.gateway.load_full(), InFlight::enter(&self.state.in_flight)))
     }
 
     /// None: the compression module costs an allocation per request, and nothing is recoded.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
         guard::mark_busy(session);
         session.as_mut().set_pipelining_enabled(true);
         let silence = exchange.gateway.request_limits.body_timeout;
@@ -156,7 +160,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
         let Some(rejection) = self.decide(session, exchange).await? else {
             return Ok(exchange.admission.is_none());
         };
@@ -164,14 +168,18 @@ impl ProxyHttp for Proxy {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
         let service = &admission(exchange)?.route.service;
         let target = service.next_target().ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
         })?;
         exchange.attempts += 1;
         exchange.service.contacted = Some(exchange.started.elapsed());
-        let peer = Box::new(target.peer.clone());
+        let mut peer = Box::new(target.peer.clone());
+        if matches!(admission(exchange)?.body, AdmittedBody::None) {
+            // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
+            peer.options.write_timeout = None;
+        }
         exchange.target = Some(target);
         Ok(peer)
     }
@@ -180,13 +188,14 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         request: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         let target = exchange
             .target
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
-        forward::rewrite(request, exchange, admission(exchange)?, target)
+        let admission = admission(exchange)?;
+        edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
     /// Only streamed bodies come through here with content: their size is not known before.
@@ -195,7 +204,7 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         _end_of_stream: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         let admission = admission(exchange)?;
         if !matches!(admission.body, AdmittedBody::Streamed) {
@@ -214,7 +223,7 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let targets = exchange.admission.as_ref().map_or(0, |admission| admission.route.service.target_count());
@@ -226,7 +235,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it: `Upgrade` ends at the gateway.
@@ -241,29 +250,11 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         exchange.service.replied = Some(exchange.started.elapsed());
-        for name in response_hop_by_hop(&response.headers) {
-            response.remove_header(&name);
-        }
         let route = &admission(exchange)?.route;
-        if route.service_headers == ServiceHeaders::Hide {
-            for name in beyond_representation(&response.headers) {
-                response.remove_header(&name);
-            }
-        }
-        for (name, value) in exchange.trail.held.iter().flat_map(|held| &held.fields) {
-            response.insert_header(name, value.clone())?;
-        }
-        response.insert_header(X_REQUEST_ID, exchange.id.value())?;
-        for name in &route.response_headers.remove {
-            response.remove_header(name);
-        }
-        for (name, value) in &route.response_headers.set {
-            response.insert_header(name, value.clone())?;
-        }
-        Ok(())
+        edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
         Self::restore(session, exchange);
         exchange.cause = Some(cause(error));
         let gone = *error.esource() == ErrorSource::Downstream
@@ -286,7 +277,7 @@ impl ProxyHttp for Proxy {
         FailToProxy { error_code: code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
         Self::restore(session, exchange);
         guard::mark_idle(session);
         self.record(session, error, exchange);
@@ -297,14 +288,38 @@ impl ProxyHttp for Proxy {
     }
 
     /// Said by the access line, without what the client sent.
-    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Box<Exchange>, _error: &Error) -> bool {
         true
     }
 
     /// The path may be a secret, the query often is.
-    fn request_summary(&self, session: &Session, _exchange: &Exchange) -> String {
+    fn request_summary(&self, session: &Session, _exchange: &Box<Exchange>) -> String {
         session.req_header().method.to_string()
     }
+}
+
+/// Changes a request's header as plain parts, without pingora's map of original spellings: HTTP does not need it, and
+/// each change would have to be made in both.
+fn edit_request(request: &mut RequestHeader, edit: impl FnOnce(&mut Parts) -> Result<()>) -> Result<()> {
+    let blank = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
+    let mut parts = Parts::from(std::mem::replace(request, blank));
+    edit(&mut parts)?;
+    *request = RequestHeader::from(parts);
+    Ok(())
+}
+
+/// The same for a response. A reason phrase of the service's own is kept.
+fn edit_response(response: &mut ResponseHeader, edit: impl FnOnce(&mut HeaderMap)) -> Result<()> {
+    let reason = response.get_reason_phrase().filter(|reason| response.status.canonical_reason() != Some(reason));
+    let reason = reason.map(str::to_owned);
+    let blank = ResponseHeader::build_no_case(StatusCode::OK, Some(0))?;
+    let mut parts = http::response::Parts::from(std::mem::replace(response, blank));
+    edit(&mut parts.headers);
+    *response = ResponseHeader::from(parts);
+    if reason.is_some() {
+        response.set_reason_phrase(reason.as_deref())?;
+    }
+    Ok(())
 }
 
 /// Most attempts to connect for one request.
@@ -320,7 +335,7 @@ impl Proxy {
     fn record(&self, session: &Session, error: Option<&Error>, exchange: &mut Exchange) {
         let total = exchange.started.elapsed();
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
-        let decided = exchange.decided.unwrap_or(total);
+        let decided = exchange.service.contacted.unwrap_or(total);
         let trail = &exchange.trail;
         let gateway = &exchange.gateway;
         let metrics = trail.route.as_ref().map_or(&gateway.unmatched, |route| &route.metrics);
@@ -345,14 +360,14 @@ impl Proxy {
             &AccessLine {
                 at: exchange.at,
                 request_id: exchange.id.as_str(),
-                client: exchange.client,
+                client: &exchange.client_text,
                 method: request.method.as_str(),
                 host: header(http::header::HOST).and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default(),
                 path: request.uri.path(),
                 protocol: protocol(request.version),
                 route: trail.route.as_ref().map(|route| &*route.name),
                 service: trail.route.as_ref().map(|route| &*route.service.name),
-                target: exchange.target.as_ref().map(|target| target.address),
+                target: exchange.target.as_ref().map(|target| &*target.label),
                 consumer: consumer.map(|consumer| &*consumer.name),
                 plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
                 status,

@@ -109,7 +109,9 @@ pub fn check(source: &Source, surroundings: &Surroundings<'_>) -> Checked {
     // What can be decoded is compiled even when something else is wrong, so that every problem comes at once.
     let gateway = loaded.as_ref().and_then(|loaded| {
         let masked = loaded.masked();
-        gateway::compile(&loaded.config, &loaded.text_hash, masked, surroundings, &mut report)
+        let gateway = gateway::compile(&loaded.config, &loaded.text_hash, masked, surroundings, &mut report);
+        loaded.mask_report(&mut report);
+        gateway
     });
     let gateway = gateway.filter(|_| !report.has_errors());
     Checked { gateway, loaded, report, sources }

@@ -11,7 +11,6 @@
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,7 +44,7 @@ pub struct AccessLine<'a> {
     /// As answered in `X-Request-Id`.
     pub request_id: &'a str,
     /// The client, seen through trusted proxies.
-    pub client: IpAddr,
+    pub client: &'a str,
     /// As sent.
     pub method: &'a str,
     /// As sent; empty when there is none.
@@ -59,7 +58,7 @@ pub struct AccessLine<'a> {
     /// Name of the route's service.
     pub service: Option<&'a str>,
     /// The address that was contacted last.
-    pub target: Option<std::net::SocketAddr>,
+    pub target: Option<&'a str>,
     /// Name of the consumer.
     pub consumer: Option<&'a str>,
     /// Name of its plan.
@@ -257,20 +256,14 @@ impl AccessLine<'_> {
         write_timestamp(out, self.at);
         out.push(b'"');
         string(out, "request_id", self.request_id.as_bytes());
-        out.extend_from_slice(b",\"client\":\"");
-        let _ = write!(out, "{}", self.client);
-        out.push(b'"');
+        string(out, "client", self.client.as_bytes());
         string(out, "method", self.method.as_bytes());
         string(out, "host", self.host.as_bytes());
         string(out, "path", self.path.as_bytes());
         string(out, "protocol", self.protocol.as_bytes());
         optional(out, "route", self.route);
         optional(out, "service", self.service);
-        if let Some(target) = self.target {
-            out.extend_from_slice(b",\"target\":\"");
-            let _ = write!(out, "{target}");
-            out.push(b'"');
-        }
+        optional(out, "target", self.target);
         optional(out, "consumer", self.consumer);
         optional(out, "plan", self.plan);
         number(out, "status", u64::from(self.status));
@@ -355,7 +348,7 @@ mod tests {
         AccessLine {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_234),
             request_id: "ab12",
-            client: IpAddr::from([192, 0, 2, 1]),
+            client: "192.0.2.1",
             method: "GET",
             host: "api.example.com",
             path: "/users/\"\u{7}é",

@@ -86,7 +86,7 @@ fn check_top(config: &Config, report: &mut Report) {
     for (index, listener) in config.listeners.iter().enumerate() {
         if listener.address.port() != 0 && !seen.insert(listener.address) {
             let place = Place::root().key("listeners").index(index).key("address");
-            report.error(place, format!("{} is listened on already", listener.address));
+            report.error(place, format!("`{}` is listened on already", listener.address));
         }
     }
     if let Some(admin) = &config.admin {

@@ -13,7 +13,7 @@ use crate::gateway::template::Template;
 use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
-    BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, Position, QueryContract,
+    Blame, BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, Position, QueryContract,
     SchemaFault, TextParameter, Undeclared,
 };
 use crate::policy::headers::{HeaderEdits, is_framing, is_own};
@@ -49,9 +49,17 @@ pub(super) fn compile(
             report.error(place.clone().key("name"), message);
         }
         let operation = written.operation_id.as_deref().unwrap_or(&written.name);
-        if let Some(first) = operations.insert(operation, index) {
-            let message = format!("operation id `{operation}` is used by routes[{first}] already");
-            report.error(place.clone().key("operation_id"), message);
+        if let Some(first) = operations.insert(operation, index).map(|first| &config.routes[first]) {
+            let key = if written.operation_id.is_some() { "operation_id" } else { "name" };
+            // Two routes of one name are said to be that above.
+            if written.name != first.name || key == "operation_id" {
+                report
+                    .error(
+                        place.clone().key(key),
+                        format!("operation id `{operation}` is that of route `{}` already", first.name),
+                    )
+                    .help("a route's name is its operation id unless it has another");
+            }
         }
         let mut compiler = RouteCompiler { config, services, callers, telemetry, written, place, report };
         let Some((route, host)) = compiler.route() else { continue };
@@ -182,12 +190,13 @@ impl RouteCompiler<'_> {
         for (place, text) in written {
             match METHODS.iter().find(|method| method.as_str() == text) {
                 Some(method) if methods.contains(method) => {
-                    self.report.error(place, format!("{text} is listed twice"));
+                    self.report.error(place, format!("`{text}` is listed twice"));
                 }
                 Some(method) => methods.push(method.clone()),
                 None => {
                     let known = METHODS.iter().map(Method::as_str);
-                    self.report.error(place, format!("a route cannot have method `{text}`")).help(suggest(text, known));
+                    let help = suggest(&text.to_ascii_uppercase(), known);
+                    self.report.error(place, format!("a route cannot have method `{text}`")).help(help);
                 }
             }
         }
@@ -321,12 +330,15 @@ impl RouteCompiler<'_> {
     }
 
     fn schema_faults(&mut self, place: &Place, faults: Vec<SchemaFault>) {
-        for SchemaFault { pointer, message, help } in faults {
+        for SchemaFault { pointer, blame, message, help } in faults {
             let mut place = place.clone();
             for step in pointer {
                 place.0.push(step.parse().map_or_else(|_| Step::Key(step.clone()), Step::Index));
             }
             let problem = self.report.error(place, message);
+            if blame == Blame::Keyword {
+                problem.on_key();
+            }
             if let Some(help) = help {
                 problem.help(help);
             }

@@ -19,10 +19,21 @@ use super::types::Types;
 pub struct SchemaFault {
     /// Where in the parameter: names of members and positions in lists.
     pub pointer: Vec<String>,
+    /// What is wrong there.
+    pub blame: Blame,
     /// What is wrong.
     pub message: String,
     /// What would be right.
     pub help: Option<String>,
+}
+
+/// Whether a keyword or its value is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// It should not be there.
+    Keyword,
+    /// It should say something else.
+    Value,
 }
 
 /// What a keyword's value holds of further schemas.
@@ -133,6 +144,9 @@ const BOUNDS: [(&str, &str, Equal); 7] = [
     ("minProperties", "maxProperties", Equal::Allowed),
 ];
 
+/// Other formats have `required: true` on a parameter.
+const REQUIRED_HELP: &str = "remove it: a parameter is required unless it says `optional: true`";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Equal {
     Allowed,
@@ -147,7 +161,7 @@ pub(super) fn faults(schema: &Map<String, Value>) -> Vec<SchemaFault> {
     for error in jsonschema::draft202012::meta::validator().iter_errors(&Value::Object(schema.clone())) {
         let pointer: Vec<String> = error.instance_path().iter().map(|step| step.to_string()).collect();
         if !faults.iter().any(|fault| pointer.starts_with(&fault.pointer)) {
-            faults.push(SchemaFault { pointer, message: shape_message(error.kind()), help: None });
+            faults.push(SchemaFault { pointer, blame: Blame::Value, message: shape_message(error.kind()), help: None });
         }
     }
     faults
@@ -156,7 +170,7 @@ pub(super) fn faults(schema: &Map<String, Value>) -> Vec<SchemaFault> {
 /// A fault at the parameter itself.
 pub(super) fn fault(pointer: &[&str], message: impl Into<String>) -> SchemaFault {
     let pointer = pointer.iter().map(|step| (*step).to_owned()).collect();
-    SchemaFault { pointer, message: message.into(), help: None }
+    SchemaFault { pointer, blame: Blame::Value, message: message.into(), help: None }
 }
 
 fn shape_message(kind: &ValidationErrorKind) -> String {
@@ -195,8 +209,11 @@ impl Walk {
         let Some((_, holds, concerns)) = KEYWORDS.iter().find(|(known, _, _)| *known == keyword) else {
             return self.unknown_keyword(keyword);
         };
+        if keyword == "required" && value.is_boolean() {
+            return self.refuse("`required` lists the members of an object", Some(REQUIRED_HELP.to_owned()));
+        }
         if !concerns.meets(Types::written(schema)) {
-            self.report(
+            self.refuse(
                 format!("`{keyword}` has no effect on this type"),
                 Some("remove it, or change `type`".to_owned()),
             );
@@ -239,10 +256,10 @@ impl Walk {
 
     fn unknown_keyword(&mut self, keyword: &str) {
         if LATER.contains(&keyword) {
-            return self.report(format!("`{keyword}` is not supported by this version"), None);
+            return self.refuse(format!("`{keyword}` is not supported by this version"), None);
         }
         let known = KEYWORDS.iter().map(|(known, _, _)| *known).chain(["optional"]);
-        self.report(format!("unknown keyword `{keyword}`"), did_you_mean(keyword, known));
+        self.refuse(format!("unknown keyword `{keyword}`"), did_you_mean(keyword, known));
     }
 
     fn types(&mut self, value: &Value) {
@@ -296,7 +313,7 @@ impl Walk {
 
     fn needs(&mut self, other: &str, schema: &Map<String, Value>) {
         if !schema.contains_key(other) {
-            self.report(format!("has no effect without `{other}`"), None);
+            self.refuse(format!("has no effect without `{other}`"), None);
         }
     }
 
@@ -316,8 +333,18 @@ impl Walk {
         self.pointer.pop();
     }
 
+    /// The value here is wrong.
     fn report(&mut self, message: impl Into<String>, help: Option<String>) {
-        self.faults.push(SchemaFault { pointer: self.pointer.clone(), message: message.into(), help });
+        self.add(Blame::Value, message.into(), help);
+    }
+
+    /// The keyword here is wrong, whatever its value.
+    fn refuse(&mut self, message: impl Into<String>, help: Option<String>) {
+        self.add(Blame::Keyword, message.into(), help);
+    }
+
+    fn add(&mut self, blame: Blame, message: String, help: Option<String>) {
+        self.faults.push(SchemaFault { pointer: self.pointer.clone(), blame, message, help });
     }
 }
 

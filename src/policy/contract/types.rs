@@ -47,12 +47,12 @@ impl Types {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, types)| *types)
     }
 
-    /// What `type` says; everything when it says nothing.
+    /// What `type` says; everything when it says nothing, or nothing that is a type.
     pub(super) fn written(schema: &Map<String, Value>) -> Self {
         match schema.get("type") {
             Some(Value::String(name)) => Self::named(name).unwrap_or(Self::ANY),
             Some(Value::Array(names)) => {
-                names.iter().filter_map(|name| Self::named(name.as_str()?)).fold(Self::NONE, Self::or)
+                names.iter().filter_map(|name| Self::named(name.as_str()?)).reduce(Self::or).unwrap_or(Self::ANY)
             }
             _ => Self::ANY,
         }

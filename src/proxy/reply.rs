@@ -1,0 +1,29 @@
+//! The service's answer as the client gets it.
+//!
+//! Bodies are not touched. Of the header, what concerns one connection ends here, and what a route hides or changes is
+//! hidden or changed; every other field passes as it came, repeated ones in order.
+
+use http::HeaderMap;
+
+use crate::gateway::{Route, ServiceHeaders};
+use crate::policy::headers::{beyond_representation, response_hop_by_hop};
+use crate::policy::rejection::X_REQUEST_ID;
+
+use super::exchange::Exchange;
+
+/// Rewrites the header of a final response.
+pub fn rewrite(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
+    for name in response_hop_by_hop(headers) {
+        headers.remove(name);
+    }
+    if route.service_headers == ServiceHeaders::Hide {
+        for name in beyond_representation(headers) {
+            headers.remove(name);
+        }
+    }
+    for (name, value) in exchange.trail.held.iter().flat_map(|held| &held.fields) {
+        headers.insert(name, value.clone());
+    }
+    headers.insert(X_REQUEST_ID, exchange.id.value());
+    route.response_headers.apply(headers);
+}
