@@ -63,7 +63,10 @@ fn file(origin: &Origin, down: &Unreachable, access_log: Value) -> Value {
 
 const KEY: (&str, &str) = ("x-api-key", "key-alice");
 
-fn call(stage: &Stage, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Response {
+/// Header fields of a request.
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
+fn call(stage: &Stage, method: &str, target: &str, fields: Fields<'_>, body: &[u8]) -> Response {
     ask(stage.gateway.public, &request(method, target, fields, body))
 }
 
@@ -83,7 +86,7 @@ fn members(line: &Value, names: &[&str]) -> Value {
 #[test]
 fn each_request_has_one_line_that_tells_how_it_went() {
     let stage = stage(json!({"path": "stdout"}), &[]);
-    let rows: [(&str, &str, &[(&str, &str)], &[u8], Value); 5] = [
+    let rows: [(&str, &str, Fields, &[u8], Value); 5] = [
         (
             "GET",
             "/good?page=2",
@@ -159,7 +162,7 @@ fn a_client_that_left_has_a_line_too() {
 #[test]
 fn no_key_and_no_query_reaches_any_log_at_any_level() {
     let stage = stage(json!({"path": "stdout"}), &["--log", "debug"]);
-    let calls: [(&str, &[(&str, &str)], u16); 8] = [
+    let calls: [(&str, Fields, u16); 8] = [
         ("/good?secret-name=secret-value", &[KEY], 201),
         ("/good?token=key-alice", &[], 201),
         ("/good", &[("cookie", "session=key-alice")], 201),
