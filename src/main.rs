@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
 use tollgate::gateway::Surroundings;
-use tollgate::server::{self, Checked, Demo, Setup, Source, StartError};
+use tollgate::server::{self, Checked, Demo, Purpose, Setup, Source, StartError};
 use tollgate::telemetry::{self, Telemetry};
 
 mod commands;
@@ -201,7 +201,7 @@ fn compile(file: &Path) -> Checked {
     let telemetry = Telemetry::new(server::VERSION, "");
     let lookup = |_: &str, _: u16| Ok(Vec::new());
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
-    server::check(&Source::File(file.to_owned()), &surroundings)
+    server::check(&Source::File(file.to_owned()), Purpose::Checking, &surroundings)
 }
 
 fn render(report: &Report, sources: &Sources) -> String {

@@ -36,12 +36,12 @@ impl Loaded {
     /// Masks what came from placeholders in what problems say: a report is printed, logged and sent. A value stands
     /// in backticks there, or a part of it where the problem is its own.
     pub fn mask_report(&self, report: &mut Report) {
+        if self.interpolated.is_empty() || report.problems().is_empty() {
+            return;
+        }
         let value = serde_json::to_value(&self.config).unwrap_or_default();
         let text_at = |place: &Place| find(&value, place).and_then(Value::as_str);
         let secrets: Vec<_> = self.interpolated.iter().filter_map(|place| Some((place, text_at(place)?))).collect();
-        if secrets.is_empty() {
-            return;
-        }
         for problem in report.problems_mut() {
             let is_secret = |quoted: &str| {
                 let own = |place: &Place, secret: &str| *place == problem.place && secret.contains(quoted);

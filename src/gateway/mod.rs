@@ -43,8 +43,8 @@ pub struct Gateway {
     pub generation: u64,
     /// SHA-256 of the effective configuration, in hexadecimal.
     pub hash: Box<str>,
-    /// The configuration as enforced, for the admin listener: defaults filled in, secrets masked.
-    pub configuration: serde_json::Value,
+    /// The configuration as enforced, for the admin listener, as JSON: defaults filled in, secrets masked.
+    pub configuration: Box<str>,
     /// Caps and deadlines of connections.
     pub connection_limits: ConnectionLimits,
     /// Caps of a request.

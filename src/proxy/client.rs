@@ -52,39 +52,52 @@ fn parse_address(entry: &[u8]) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// An address as text, written once for all that name it.
-#[derive(Debug, Clone, Default)]
-pub struct AddressText(SmallString);
+/// An address as ASCII text, written once for all that name it.
+#[derive(Debug, Clone)]
+pub struct AddressText {
+    text: [u8; Self::LONGEST],
+    length: usize,
+}
 
-/// Room for any address.
-type SmallString = smallvec::SmallVec<[u8; 64]>;
+impl Default for AddressText {
+    fn default() -> Self {
+        Self { text: [0; Self::LONGEST], length: 0 }
+    }
+}
 
 impl AddressText {
+    /// No address is longer: `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
+    const LONGEST: usize = 45;
+
     /// Writes an address.
     pub fn of(address: IpAddr) -> Self {
-        let mut text = SmallString::new();
+        let mut written = Self::default();
         match address {
             // Formatting machinery costs more than the digits.
             IpAddr::V4(address) => {
                 for (nth, octet) in address.octets().into_iter().enumerate() {
                     if nth > 0 {
-                        text.push(b'.');
+                        written.push(b".");
                     }
-                    text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+                    written.push(itoa::Buffer::new().format(octet).as_bytes());
                 }
             }
-            IpAddr::V6(address) => text.extend_from_slice(address.to_string().as_bytes()),
+            IpAddr::V6(address) => written.push(address.to_string().as_bytes()),
         }
-        Self(text)
+        written
     }
-}
 
-impl std::ops::Deref for AddressText {
-    type Target = str;
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
 
-    fn deref(&self) -> &str {
-        // Only digits, letters, points and colons were written.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+    fn push(&mut self, part: &[u8]) {
+        let end = self.length + part.len();
+        if let Some(room) = self.text.get_mut(self.length..end) {
+            room.copy_from_slice(part);
+            self.length = end;
+        }
     }
 }
 
@@ -126,6 +139,11 @@ impl RequestId {
     /// As text.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or("-")
+    }
+
+    /// As bytes, which are ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 
     /// As a header.
@@ -173,6 +191,15 @@ mod tests {
         ] {
             assert_eq!(found(peer, &trusted, &forwarded), (client.to_owned(), kind), "{peer} {forwarded:?}");
         }
+    }
+
+    #[test]
+    fn an_address_is_written_as_the_standard_library_does() {
+        for text in ["0.0.0.0", "255.255.255.255", "192.0.2.17", "::", "2001:db8::1", "fe80::1:2:3:4"] {
+            assert_eq!(AddressText::of(text.parse().unwrap()).as_bytes(), text.as_bytes());
+        }
+        let longest = "1111:2222:3333:4444:5555:6666:7777:8888";
+        assert_eq!(AddressText::of(longest.parse().unwrap()).as_bytes(), longest.as_bytes());
     }
 
     #[test]

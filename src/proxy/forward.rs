@@ -37,12 +37,17 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     headers.reserve(ADDED);
     let client_host = headers.get(HOST).cloned();
     let said = Said::by_proxy(headers, exchange.peer);
-    let own: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| is_own(name)).cloned().collect();
-    for name in &own {
+    // One pass over the few fields there are is cheaper than a lookup for each name that is not.
+    let ending: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| is_own(name) || ends_here(name, &admission.body)).cloned().collect();
+    for name in &ending {
         headers.remove(name);
     }
     remove_credentials(headers, &route.hidden_keys);
-    rewrite_body(headers, &admission.body);
+    if let AdmittedBody::Checked { bytes, content_type } = &admission.body {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        headers.insert(CONTENT_TYPE, content_type.clone());
+    }
     let host = match (&route.service.host, &client_host) {
         (HostHeader::Client, Some(host)) => host.clone(),
         (HostHeader::Client | HostHeader::Service, _) => target.host.clone(),
@@ -92,22 +97,12 @@ fn remove_credentials(headers: &mut HeaderMap, hidden: &[Part]) {
     }
 }
 
-/// The framing of the body as it is sent, not as it came.
-fn rewrite_body(headers: &mut HeaderMap, body: &AdmittedBody) {
-    headers.remove(UPGRADE);
+/// Whether a field describes the client's body or connection, and not what is sent on.
+fn ends_here(name: &HeaderName, body: &AdmittedBody) -> bool {
     match body {
-        AdmittedBody::None => {
-            for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, EXPECT] {
-                headers.remove(name);
-            }
-        }
-        AdmittedBody::Streamed => {}
-        AdmittedBody::Checked { bytes, content_type } => {
-            for name in [TRANSFER_ENCODING, EXPECT] {
-                headers.remove(name);
-            }
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-            headers.insert(CONTENT_TYPE, content_type.clone());
+        AdmittedBody::Streamed => *name == UPGRADE,
+        AdmittedBody::None | AdmittedBody::Checked { .. } => {
+            [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, EXPECT].contains(name)
         }
     }
 }
@@ -142,14 +137,14 @@ fn add_forwarding(
 ) -> Result<()> {
     let proto = said.proto.unwrap_or("http");
     let host = said.host.or(client_host);
-    let mut text = said.chain;
+    let mut text = said.chain.into_bytes();
     text.reserve(128);
     if !text.is_empty() {
-        text.push_str(", ");
+        text.extend_from_slice(b", ");
     }
-    text.push_str(&exchange.peer_text);
+    text.extend_from_slice(exchange.peer_text.as_bytes());
     let end_of_chain = text.len();
-    write_forwarded(&mut text, &exchange.client_text, host.as_ref(), proto);
+    write_forwarded(&mut text, exchange.client_text.as_bytes(), host.as_ref(), proto);
     // One allocation serves both fields.
     let text = Bytes::from(text);
     headers.insert(FORWARDED_FOR, value(text.slice(..end_of_chain))?);
@@ -163,21 +158,21 @@ fn add_forwarding(
 }
 
 /// RFC 7239: `for=192.0.2.1;host="api.example.com:8080";proto=http`.
-fn write_forwarded(out: &mut String, client: &str, host: Option<&HeaderValue>, proto: &str) {
-    let is_v6 = client.contains(':');
-    out.push_str(if is_v6 { "for=\"[" } else { "for=" });
-    out.push_str(client);
-    out.push_str(if is_v6 { "]\"" } else { "" });
+fn write_forwarded(out: &mut Vec<u8>, client: &[u8], host: Option<&HeaderValue>, proto: &str) {
+    let is_v6 = client.contains(&b':');
+    out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
+    out.extend_from_slice(client);
+    out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
     // A client's host was checked at admission; a proxy's word may hold anything.
-    if let Some(host) = host.and_then(|host| host.to_str().ok())
-        && !host.contains(['"', '\\'])
+    if let Some(host) = host.map(HeaderValue::as_bytes)
+        && host.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
     {
-        out.push_str(";host=\"");
-        out.push_str(host);
-        out.push('"');
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(host);
+        out.push(b'"');
     }
-    out.push_str(";proto=");
-    out.push_str(proto);
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(proto.as_bytes());
 }
 
 fn value(text: Bytes) -> Result<HeaderValue> {

@@ -18,7 +18,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ use super::Proxy;
 pub struct Connections {
     open: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    closed: AtomicBool,
 }
 
 /// Why a connection is closed at accept.
@@ -54,6 +55,8 @@ pub enum Full {
     Total,
     /// `max_connections_per_address` is reached.
     Address,
+    /// The process is about to leave.
+    Leaving,
 }
 
 impl Full {
@@ -62,6 +65,7 @@ impl Full {
         match self {
             Self::Total => "total",
             Self::Address => "address",
+            Self::Leaving => "leaving",
         }
     }
 }
@@ -79,6 +83,9 @@ impl Connections {
     /// # Errors
     /// Which cap is reached; nothing is counted then.
     pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, limits: &ConnectionLimits) -> Result<Entry, Full> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Full::Leaving);
+        }
         let count = |open: usize| (open < limits.max_connections).then_some(open + 1);
         if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_err() {
             return Err(Full::Total);
@@ -95,6 +102,11 @@ impl Connections {
             entry.address = Some(address);
         }
         Ok(entry)
+    }
+
+    /// Lets no further connection in.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     /// Number of open connections.
@@ -383,6 +395,15 @@ mod tests {
         drop(third);
         let _fourth = connections.enter(one, &limits).unwrap();
         assert_eq!(connections.open(), 2);
+    }
+
+    #[test]
+    fn nobody_comes_in_once_it_is_closed() {
+        let connections = Arc::new(Connections::default());
+        let _first = connections.enter(None, &limits(3, None)).unwrap();
+        connections.close();
+        assert_eq!(connections.enter(None, &limits(3, None)).unwrap_err(), Full::Leaving);
+        assert_eq!(connections.open(), 1);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
+use once_cell::sync::OnceCell;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -101,7 +102,8 @@ impl Proxy {
         };
         match &admission.body {
             AdmittedBody::Checked { bytes, .. } => exchange.slot = Some(body::swap_in(session, bytes.clone())),
-            AdmittedBody::None if !session.is_body_empty() => {
+            // The body was read off, since nobody declared it: pingora must not look for it.
+            AdmittedBody::None if exchange.body_memory.is_some() => {
                 exchange.slot = Some(body::swap_in(session, Bytes::new()));
             }
             AdmittedBody::None | AdmittedBody::Streamed => {}
@@ -301,8 +303,9 @@ impl ProxyHttp for Proxy {
 /// Changes a request's header as plain parts, without pingora's map of original spellings: HTTP does not need it, and
 /// each change would have to be made in both.
 fn edit_request(request: &mut RequestHeader, edit: impl FnOnce(&mut Parts) -> Result<()>) -> Result<()> {
-    let blank = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
-    let mut parts = Parts::from(std::mem::replace(request, blank));
+    static BLANK: OnceCell<RequestHeader> = OnceCell::new();
+    let blank = BLANK.get_or_try_init(|| RequestHeader::build_no_case(Method::GET, b"/", Some(0)))?;
+    let mut parts = Parts::from(std::mem::replace(request, blank.clone()));
     edit(&mut parts)?;
     *request = RequestHeader::from(parts);
     Ok(())
@@ -359,10 +362,10 @@ impl Proxy {
             format,
             &AccessLine {
                 at: exchange.at,
-                request_id: exchange.id.as_str(),
-                client: &exchange.client_text,
+                request_id: exchange.id.as_bytes(),
+                client: exchange.client_text.as_bytes(),
                 method: request.method.as_str(),
-                host: header(http::header::HOST).and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default(),
+                host: header(http::header::HOST).unwrap_or_default(),
                 path: request.uri.path(),
                 protocol: protocol(request.version),
                 route: trail.route.as_ref().map(|route| &*route.name),

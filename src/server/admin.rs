@@ -87,7 +87,8 @@ impl Admin {
 
     fn config(&self) -> serde_json::Value {
         let gateway = self.state.gateway.load();
-        json!({ "generation": gateway.generation, "hash": gateway.hash, "configuration": gateway.configuration })
+        let configuration: serde_json::Value = serde_json::from_str(&gateway.configuration).unwrap_or_default();
+        json!({ "generation": gateway.generation, "hash": gateway.hash, "configuration": configuration })
     }
 
     async fn reload(&self, peer: Option<IpAddr>, session: &ServerSession) -> Response<Vec<u8>> {

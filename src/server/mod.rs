@@ -100,16 +100,28 @@ pub struct Checked {
     pub sources: Sources,
 }
 
+/// What a generation is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve; the admin listener can show its configuration.
+    Serving,
+    /// To hear what is wrong with it.
+    Checking,
+}
+
 /// Loads and compiles, without starting anything.
-pub fn check(source: &Source, surroundings: &Surroundings<'_>) -> Checked {
+pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>) -> Checked {
     let (loaded, mut report, sources) = match source {
         Source::File(path) => config::load(path, &|name| std::env::var(name).ok()),
         Source::Text { name, text } => config::load_text(name, text),
     };
     // What can be decoded is compiled even when something else is wrong, so that every problem comes at once.
     let gateway = loaded.as_ref().and_then(|loaded| {
-        let masked = loaded.masked();
-        let gateway = gateway::compile(&loaded.config, &loaded.text_hash, masked, surroundings, &mut report);
+        let masked = match purpose {
+            Purpose::Serving => loaded.masked().to_string(),
+            Purpose::Checking => String::new(),
+        };
+        let gateway = gateway::compile(&loaded.config, &loaded.text_hash, &masked, surroundings, &mut report);
         loaded.mask_report(&mut report);
         gateway
     });
@@ -126,7 +138,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     raise_open_file_limit();
     let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &gateway::lookup, generation: 1, flood: None };
-    let checked = check(&setup.source, &surroundings);
+    let checked = check(&setup.source, Purpose::Serving, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
     };

@@ -17,7 +17,7 @@ use crate::gateway::{Gateway, Surroundings, lookup};
 use crate::proxy::State;
 use crate::telemetry::ReloadResult;
 
-use super::{Source, check, unix_now};
+use super::{Purpose, Source, check, unix_now};
 
 /// How a reload ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Reloader {
             generation,
             flood: running.flood.clone(),
         };
-        let checked = check(&self.source, &surroundings);
+        let checked = check(&self.source, Purpose::Serving, &surroundings);
         let (gateway, loaded) = match (checked.gateway, checked.loaded) {
             (Some(gateway), Some(loaded)) => (gateway, loaded),
             (_, loaded) => {

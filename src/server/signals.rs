@@ -1,9 +1,10 @@
 //! When and how the process leaves.
 //!
 //! SIGTERM, SIGINT and SIGQUIT begin the drain: readiness fails and every answer from then on closes its connection,
-//! while new requests are still served. The process leaves as soon as no request is in flight, at the latest after
-//! `drain.timeout`. Connections that are open but idle get [`LINGER`] to bring a last request, so that a client that
-//! reuses one at this moment is answered instead of reset. A second signal ends the wait.
+//! while new requests are still served. Connections that are open but idle get [`LINGER`] to bring a last request, so
+//! that a client that reuses one at this moment is answered instead of reset. Once nothing is in flight, or half of
+//! `drain.timeout` is over, no new connection is let in; what is in flight then is answered, and the process leaves
+//! when it is, at the latest after `drain.timeout`. A second signal ends the wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,9 @@ use crate::proxy::State;
 
 /// How long idle keep-alive connections may bring a last request.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// How long a connection that was let in last may take to bring its request.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// How often the count of requests in flight is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -37,16 +41,26 @@ impl Leave {
     async fn drain(&self) {
         let begun = Instant::now();
         let timeout = self.state.gateway.load().drain_timeout;
+        let mut closed: Option<Instant> = None;
         loop {
             let in_flight = self.state.in_flight.load(Ordering::Relaxed);
-            let idle = self.state.connections.open();
-            if in_flight == 0 && (idle == 0 || begun.elapsed() >= LINGER) {
-                info!("drained after {:.3}s", begun.elapsed().as_secs_f64());
-                return;
-            }
-            if begun.elapsed() >= timeout {
-                warn!("drain timeout: {in_flight} requests are cut");
-                return;
+            let open = self.state.connections.open();
+            let rested = |since: Instant, time| in_flight == 0 && (open == 0 || since.elapsed() >= time);
+            match closed {
+                Some(closed) if rested(closed, SETTLE) => {
+                    info!("drained after {:.3}s", begun.elapsed().as_secs_f64());
+                    return;
+                }
+                None if rested(begun, LINGER) || begun.elapsed() >= timeout / 2 => {
+                    // Without this, requests of new connections would be cut when the runtimes end.
+                    self.state.connections.close();
+                    closed = Some(Instant::now());
+                }
+                _ if begun.elapsed() >= timeout => {
+                    warn!("drain timeout: {in_flight} requests are cut");
+                    return;
+                }
+                _ => {}
             }
             sleep(LOOK_EVERY).await;
         }

@@ -42,13 +42,13 @@ pub struct AccessLine<'a> {
     /// When the request's header was complete.
     pub at: SystemTime,
     /// As answered in `X-Request-Id`.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// The client, seen through trusted proxies.
-    pub client: &'a str,
+    pub client: &'a [u8],
     /// As sent.
     pub method: &'a str,
     /// As sent; empty when there is none.
-    pub host: &'a str,
+    pub host: &'a [u8],
     /// As sent, without the query.
     pub path: &'a str,
     /// `HTTP/1.1`.
@@ -255,38 +255,40 @@ impl AccessLine<'_> {
         out.extend_from_slice(b"{\"time\":\"");
         write_timestamp(out, self.at);
         out.push(b'"');
-        string(out, "request_id", self.request_id.as_bytes());
-        string(out, "client", self.client.as_bytes());
-        string(out, "method", self.method.as_bytes());
-        string(out, "host", self.host.as_bytes());
-        string(out, "path", self.path.as_bytes());
-        string(out, "protocol", self.protocol.as_bytes());
-        optional(out, "route", self.route);
-        optional(out, "service", self.service);
-        optional(out, "target", self.target);
-        optional(out, "consumer", self.consumer);
-        optional(out, "plan", self.plan);
-        number(out, "status", u64::from(self.status));
-        string(out, "decision", self.decision.as_bytes());
-        optional(out, "cause", self.cause);
-        number(out, "bytes_in", self.bytes_in);
-        number(out, "bytes_out", self.bytes_out);
-        milliseconds(out, "duration_ms", self.total);
-        milliseconds(out, "gateway_ms", self.gateway);
+        string(out, ",\"request_id\":\"", self.request_id);
+        string(out, ",\"client\":\"", self.client);
+        string(out, ",\"method\":\"", self.method.as_bytes());
+        string(out, ",\"host\":\"", self.host);
+        string(out, ",\"path\":\"", self.path.as_bytes());
+        string(out, ",\"protocol\":\"", self.protocol.as_bytes());
+        optional(out, ",\"route\":\"", self.route);
+        optional(out, ",\"service\":\"", self.service);
+        optional(out, ",\"target\":\"", self.target);
+        optional(out, ",\"consumer\":\"", self.consumer);
+        optional(out, ",\"plan\":\"", self.plan);
+        number(out, ",\"status\":", u64::from(self.status));
+        string(out, ",\"decision\":\"", self.decision.as_bytes());
+        optional(out, ",\"cause\":\"", self.cause);
+        number(out, ",\"bytes_in\":", self.bytes_in);
+        number(out, ",\"bytes_out\":", self.bytes_out);
+        milliseconds(out, ",\"duration_ms\":", self.total);
+        milliseconds(out, ",\"gateway_ms\":", self.gateway);
         if let Some(time) = self.service_time {
-            milliseconds(out, "service_ms", time);
+            milliseconds(out, ",\"service_ms\":", time);
         }
-        number(out, "retries", u64::from(self.retries));
-        number(out, "generation", self.generation);
+        number(out, ",\"retries\":", u64::from(self.retries));
+        number(out, ",\"generation\":", self.generation);
         if let Some(agent) = self.user_agent {
-            string(out, "user_agent", agent);
+            string(out, ",\"user_agent\":\"", agent);
         }
         out.extend_from_slice(b"}\n");
     }
 
     fn write_text(&self, out: &mut Vec<u8>) {
         write_timestamp(out, self.at);
-        let _ = write!(out, " {} {} ", self.client, self.status);
+        out.push(b' ');
+        out.extend_from_slice(self.client);
+        let _ = write!(out, " {} ", self.status);
         escape_json(out, self.method.as_bytes());
         out.push(b' ');
         escape_json(out, self.path.as_bytes());
@@ -307,33 +309,27 @@ impl AccessLine<'_> {
     }
 }
 
-fn key(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn string(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    key(out, name);
-    out.push(b'"');
+/// A member of the line; `start` is everything up to its text, the name quoted already.
+fn string(out: &mut Vec<u8>, start: &str, value: &[u8]) {
+    out.extend_from_slice(start.as_bytes());
     escape_json(out, value);
     out.push(b'"');
 }
 
-fn optional(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+fn optional(out: &mut Vec<u8>, start: &str, value: Option<&str>) {
     if let Some(value) = value {
-        string(out, name, value.as_bytes());
+        string(out, start, value.as_bytes());
     }
 }
 
-fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    key(out, name);
+fn number(out: &mut Vec<u8>, start: &str, value: u64) {
+    out.extend_from_slice(start.as_bytes());
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Milliseconds with three digits after the point.
-fn milliseconds(out: &mut Vec<u8>, name: &str, value: Duration) {
-    key(out, name);
+fn milliseconds(out: &mut Vec<u8>, start: &str, value: Duration) {
+    out.extend_from_slice(start.as_bytes());
     let micros = value.as_micros() as u64;
     out.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
     let rest = micros % 1000;
@@ -347,10 +343,10 @@ mod tests {
     fn line() -> AccessLine<'static> {
         AccessLine {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_234),
-            request_id: "ab12",
-            client: "192.0.2.1",
+            request_id: b"ab12",
+            client: b"192.0.2.1",
             method: "GET",
-            host: "api.example.com",
+            host: b"api.example.com",
             path: "/users/\"\u{7}é",
             protocol: "HTTP/1.1",
             route: Some("users"),

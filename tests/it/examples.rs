@@ -19,7 +19,7 @@ fn errors(source: &Source) -> Option<String> {
     let telemetry = Telemetry::new("", "");
     let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
-    let checked = server::check(source, &surroundings);
+    let checked = server::check(source, server::Purpose::Checking, &surroundings);
     checked.gateway.is_none().then(|| checked.report.render(&checked.sources, Color::Never))
 }
 

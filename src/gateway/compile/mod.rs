@@ -34,12 +34,12 @@ pub struct Surroundings<'a> {
 
 /// Compiles a configuration.
 ///
-/// `hash` names its text, `masked` is what the admin listener shows of it. `None` when there are errors; they are in
+/// `hash` names its text, `masked` is what the admin listener shows of it, as JSON. `None` when there are errors; they are in
 /// the report, beside those it had before.
 pub fn compile(
     config: &Config,
     hash: &str,
-    masked: serde_json::Value,
+    masked: &str,
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
@@ -55,7 +55,7 @@ pub fn compile(
     Some(Gateway {
         generation: surroundings.generation,
         hash: hash.into(),
-        configuration: masked,
+        configuration: masked.into(),
         connection_limits: connection_limits(&config.guard),
         request_limits: request_limits(&config.guard),
         flood,

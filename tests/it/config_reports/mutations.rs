@@ -14,7 +14,7 @@ fn problems(text: &str) -> Vec<(usize, String)> {
     let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
     let source = Source::Text { name: "full.yaml".to_owned(), text: text.to_owned() };
-    let checked = server::check(&source, &surroundings);
+    let checked = server::check(&source, server::Purpose::Checking, &surroundings);
     checked.report.lines(&checked.sources)
 }
 
