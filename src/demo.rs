@@ -1,6 +1,6 @@
 //! The microservice and the walk through it that `tollgate demo` offers.
 //!
-//! [`service`] serves what [`answer`] decides: the routes of the demo microservice, and `/echo`, which shows what
+//! [`service`] serves what [`answer()`] decides: the routes of the demo microservice, and `/echo`, which shows what
 //! reached it, so that a user sees what the gateway let through. [`CONFIG`] is the gateway in front of it and
 //! [`tour`] the commands to try. Everything it holds is bounded; it is for trying out and for tests, not for
 //! serving anyone, and it knows nothing of the rest of the crate.

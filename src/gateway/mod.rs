@@ -1,6 +1,6 @@
 //! What runs: one immutable generation.
 //!
-//! A [`Gateway`] is built completely by [`compile`] from a `config::Config`, or not at all. In it nothing is text
+//! A [`Gateway`] is built completely by [`compile()`] from a `config::Config`, or not at all. In it nothing is text
 //! that still has to be understood: names are references, templates and contracts are compiled, header values and
 //! peers are ready to be cloned, metrics are resolved. It holds no counter that must survive it: those belong to
 //! the process (`proxy::State`) and are found again by stable identities.

@@ -1,8 +1,8 @@
 //! The only place that knows pingora's `Session`.
 //!
-//! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, [`body`] reads,
-//! [`forward`] writes the request that the service gets, [`reply`] its answer, [`answer`] what the gateway answers
-//! itself, [`exchange`] remembers. The connection below is watched by [`guard`].
+//! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, `body` reads,
+//! `forward` writes the request that the service gets, `reply` its answer, `answer` what the gateway answers
+//! itself, `exchange` remembers. The connection below is watched by `guard`.
 //!
 //! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
 //! admission has nowhere to go.

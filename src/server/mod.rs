@@ -2,7 +2,7 @@
 //!
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
-//! [`reload`] publishes later generations, [`admin`] answers operators, [`signals`] decides when to leave.
+//! `reload` publishes later generations, `admin` answers operators, `signals` decides when to leave.
 
 mod admin;
 mod listeners;
