@@ -29,16 +29,6 @@ const OWN_PREFIXES: [&str; 2] = ["x-consumer-", "x-forwarded-"];
 const OWN_NAMES: [&str; 6] =
     ["forwarded", "x-real-ip", "x-client-ip", "x-original-url", "x-rewrite-url", "x-request-id"];
 
-/// Fields that concern one connection, beside those that `Connection` nominates.
-static HOP_BY_HOP: [HeaderName; 6] = [
-    http::header::UPGRADE,
-    http::header::PROXY_AUTHENTICATE,
-    http::header::TE,
-    http::header::TRAILER,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
 /// Fields of an answer that describe its body; they stay when a route hides its service's headers.
 const REPRESENTATION: [HeaderName; 6] = [
     http::header::CONTENT_TYPE,
@@ -106,17 +96,23 @@ pub fn is_framing(name: &HeaderName) -> bool {
     FRAMING.contains(name)
 }
 
+/// Whether a field concerns one connection, whoever nominates it.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "keep-alive" | "proxy-authenticate" | "proxy-connection" | "te" | "trailer" | "upgrade")
+}
+
 /// Names of an answer's fields that end at the gateway: hop-by-hop, and nominated by `Connection`. Framing fields
 /// are not among them: the proxy needs them to read the body.
 pub fn response_hop_by_hop(headers: &HeaderMap) -> SmallVec<[HeaderName; 2]> {
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
-    let mut ending: SmallVec<[HeaderName; 2]> =
-        headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    let mut ending: SmallVec<[HeaderName; 2]> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     let nominated = headers
         .get_all(http::header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !matches!(*name, b"close" | b"keep-alive"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| !is_framing(name) && *name != http::header::CONTENT_TYPE);
     ending.extend(nominated);
     ending
@@ -165,6 +161,6 @@ mod tests {
         .collect();
         let mut names: Vec<_> = response_hop_by_hop(&headers).iter().map(|name| name.to_string()).collect();
         names.sort();
-        assert_eq!(names, ["close", "keep-alive", "x-internal"]);
+        assert_eq!(names, ["keep-alive", "x-internal"]);
     }
 }
