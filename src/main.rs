@@ -48,7 +48,8 @@ enum Command {
     Run(RunArgs),
     /// Report every problem of a configuration, with file, line and column.
     ///
-    /// Exits with 1 when there is an error; warnings alone exit with 0.
+    /// First all keys and values that are wrong by themselves; when there are none, all that are wrong together:
+    /// references, paths, schemas, limits. Exits with 1 when there is an error; warnings alone exit with 0.
     Check {
         /// The configuration file.
         file: PathBuf,
@@ -173,6 +174,9 @@ fn check(file: &Path, format: ReportFormat) -> ExitCode {
         ReportFormat::Json => format!("{:#}\n", checked.report.to_json(&checked.sources)),
         ReportFormat::Text => {
             let mut text = render(&checked.report, &checked.sources);
+            if checked.loaded.is_none() {
+                text.push_str("note: references, paths and schemas are checked once these are mended\n");
+            }
             if let Some(gateway) = &checked.gateway {
                 text.push_str(&commands::summary(gateway));
             }

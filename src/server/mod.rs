@@ -115,7 +115,7 @@ pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>)
         Source::File(path) => config::load(path, &|name| std::env::var(name).ok()),
         Source::Text { name, text } => config::load_text(name, text),
     };
-    // What can be decoded is compiled even when something else is wrong, so that every problem comes at once.
+    // While the shape is wrong it is not known what names are defined: what they refer to is judged afterwards.
     let gateway = loaded.as_ref().and_then(|loaded| {
         let masked = match purpose {
             Purpose::Serving => loaded.masked().to_string(),
