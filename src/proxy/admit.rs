@@ -6,14 +6,18 @@
 //!
 //! Invariant: an [`Admission`] is made here only; its fields are private to their making.
 
+mod message;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::Method;
+use http::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Version};
 use pingora::proxy::Session;
 use smallvec::SmallVec;
 
@@ -129,8 +133,8 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     let parts = request.parts;
     identify(&gateway, request, exchange);
     check_flood(&gateway, exchange.client)?;
-    check_message(&gateway, request)?;
-    let host = host(parts)?;
+    message::check(&gateway.request_limits, request)?;
+    let host = message::host(parts)?;
     if request.target == b"*" {
         return whole_server(&parts.method);
     }
@@ -168,71 +172,6 @@ fn check_flood(gateway: &Gateway, client: IpAddr) -> Result<(), Rejection> {
     match &gateway.flood {
         Some(flood) => flood.admit(client).map_err(|_| Rejection::Flood),
         None => Ok(()),
-    }
-}
-
-/// What pingora accepts and a gateway should not.
-fn check_message(gateway: &Gateway, request: &Request<'_>) -> Result<(), Rejection> {
-    let parts = request.parts;
-    let limits = &gateway.request_limits;
-    if request.target.len() > limits.uri_bytes {
-        return Err(Rejection::UriTooLong);
-    }
-    if parts.headers.len() > limits.header_count || request.raw.len() > limits.header_bytes {
-        return Err(Rejection::HeaderTooLarge);
-    }
-    if let Some(coding) = parts.headers.get(TRANSFER_ENCODING) {
-        // pingora has dropped a Content-Length beside it; the raw header still has it.
-        if raw_has_content_length(&request.raw) || parts.headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_some() {
-            return Err(Rejection::Malformed(Malformed::Framing));
-        }
-        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            return Err(Rejection::TransferCoding);
-        }
-    }
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next()
-        && (lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit))
-    {
-        return Err(Rejection::Malformed(Malformed::Framing));
-    }
-    if is_target(request.target) && !raw_has_fragment(&request.raw) {
-        return Ok(());
-    }
-    Err(Rejection::Malformed(Malformed::Target))
-}
-
-/// Origin-form, absolute-form, or `*`, in ASCII (RFC 9112 section 3.2).
-fn is_target(target: &[u8]) -> bool {
-    let absolute = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    let known = target.first() == Some(&b'/') || target == b"*" || absolute(b"http://") || absolute(b"https://");
-    known && target.is_ascii()
-}
-
-/// Parsing cuts a fragment off in silence, which others read as a part of the path.
-fn raw_has_fragment(raw: &[u8]) -> bool {
-    raw.iter().take_while(|&&byte| byte != b'\n').any(|&byte| byte == b'#')
-}
-
-fn raw_has_content_length(raw: &[u8]) -> bool {
-    const NAME: &[u8] = b"content-length";
-    raw.split(|&byte| byte == b'\n').any(|line| {
-        line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) && line[NAME.len()] == b':'
-    })
-}
-
-/// The host a request is for; pingora has made sure that target and field agree.
-fn host(parts: &Parts) -> Result<Option<&str>, Rejection> {
-    let Some(value) = parts.headers.get(HOST) else {
-        if parts.version == Version::HTTP_10 {
-            return Ok(None);
-        }
-        return Err(Rejection::Malformed(Malformed::HostMissing));
-    };
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    match value.to_str() {
-        Ok(host) if !host.is_empty() && host.as_bytes().iter().all(plain) => Ok(Some(host)),
-        _ => Err(Rejection::Malformed(Malformed::Host)),
     }
 }
 
@@ -464,6 +403,3 @@ fn finish(
     }
     Ok(Admission { route, service_target, body, _evidence: Evidence(()) })
 }
-
-#[cfg(test)]
-mod tests;

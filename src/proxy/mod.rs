@@ -67,6 +67,23 @@ pub struct State {
     pub in_flight: Arc<AtomicUsize>,
 }
 
+impl State {
+    /// The state of a process that begins with this generation.
+    pub fn new(gateway: Gateway, telemetry: Arc<Telemetry>, access: AccessLog) -> Self {
+        Self {
+            gateway: ArcSwap::from_pointee(gateway),
+            telemetry,
+            limiter: Limiter::new(),
+            clock: Clock::start(),
+            connections: Arc::new(Connections::default()),
+            bodies: Arc::new(BodyMemory::default()),
+            access,
+            draining: AtomicBool::new(false),
+            in_flight: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+}
+
 /// The proxy logic, as pingora wants it.
 #[derive(Clone)]
 pub struct Proxy {

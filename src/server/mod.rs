@@ -12,9 +12,7 @@ mod supervisor;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use arc_swap::ArcSwap;
 use log::info;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
@@ -24,8 +22,7 @@ use pingora::services::background::background_service;
 use crate::config::{self, Config, Report, Sources};
 use crate::demo;
 use crate::gateway::{self, Gateway, Surroundings};
-use crate::policy::limit::{Clock, Limiter};
-use crate::proxy::{BodyMemory, Connections, GuardedApp, Proxy, State};
+use crate::proxy::{GuardedApp, Proxy, State};
 use crate::telemetry::{AccessLog, Telemetry};
 
 use listeners::{Bound, WithListener};
@@ -173,17 +170,7 @@ fn state(gateway: Gateway, telemetry: Arc<Telemetry>, config: &Config) -> Result
     let access = AccessLog::open(&config.access_log.path)
         .map_err(|error| StartError::Machine(format!("access log {}: {error}", config.access_log.path)))?;
     telemetry.published(gateway.generation, unix_now());
-    Ok(Arc::new(State {
-        gateway: ArcSwap::from_pointee(gateway),
-        telemetry,
-        limiter: Limiter::new(),
-        clock: Clock::start(),
-        connections: Arc::new(Connections::default()),
-        bodies: Arc::new(BodyMemory::default()),
-        access,
-        draining: AtomicBool::new(false),
-        in_flight: Arc::new(AtomicUsize::new(0)),
-    }))
+    Ok(Arc::new(State::new(gateway, telemetry, access)))
 }
 
 fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {

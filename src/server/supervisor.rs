@@ -20,7 +20,7 @@ use crate::proxy::State;
 
 use super::reload::Reloader;
 
-/// How often the names of services are looked up again.
+/// How often the names of services are looked up again, and unused limit counters are dropped.
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
 
 /// Editors and config maps change a file in several steps: wait until it has been quiet this long.
@@ -92,7 +92,11 @@ impl BackgroundService for Supervisor {
                     self.reloader.reload();
                     _watcher = watch(&self.reloader, &changes);
                 }
-                _ = refresh.tick() => self.refresh_names(),
+                _ = refresh.tick() => {
+                    self.refresh_names();
+                    // Frees the room of callers that have not come again.
+                    self.state.limiter.sweep(self.state.clock.now());
+                }
                 _ = shutdown.changed() => return,
             }
         }

@@ -1,15 +1,11 @@
 //! Admission without a server: a configuration, a request's header, and what becomes of it.
 
-use std::sync::atomic::AtomicBool;
-
-use arc_swap::ArcSwap;
+use http::header::CONTENT_LENGTH;
 
 use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::{Surroundings, compile};
-use crate::policy::limit::{Clock, Limiter};
 use crate::proxy::exchange::InFlight;
-use crate::proxy::{BodyMemory, Connections};
 use crate::telemetry::{AccessLog, Telemetry};
 
 /// The keys are `alice` and `bob`.
@@ -54,17 +50,7 @@ fn state() -> State {
     let gateway =
         loaded.and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
     let gateway = gateway.unwrap_or_else(|| panic!("{}", report.render(&sources, Color::Never)));
-    State {
-        gateway: ArcSwap::from_pointee(gateway),
-        telemetry,
-        limiter: Limiter::new(),
-        clock: Clock::start(),
-        connections: Arc::new(Connections::default()),
-        bodies: Arc::new(BodyMemory::default()),
-        access: AccessLog::open("off").unwrap(),
-        draining: AtomicBool::new(false),
-        in_flight: Arc::default(),
-    }
+    State::new(gateway, telemetry, AccessLog::open("off").unwrap())
 }
 
 /// Sends `GET /path`, with header lines behind it, through admission, and says what came of it in a few words.

@@ -1,0 +1,77 @@
+//! Is this header one that a gateway should act on?
+//!
+//! pingora has parsed it; what is left are the limits of the guard, and what pingora accepts although two readers could
+//! read it in two ways. Whatever is refused here has not been matched to a route.
+
+use http::Version;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+
+use crate::gateway::RequestLimits;
+use crate::policy::rejection::{Malformed, Rejection};
+
+use super::Request;
+
+/// What pingora accepts and a gateway should not.
+pub fn check(limits: &RequestLimits, request: &Request<'_>) -> Result<(), Rejection> {
+    let parts = request.parts;
+    if request.target.len() > limits.uri_bytes {
+        return Err(Rejection::UriTooLong);
+    }
+    if parts.headers.len() > limits.header_count || request.raw.len() > limits.header_bytes {
+        return Err(Rejection::HeaderTooLarge);
+    }
+    if let Some(coding) = parts.headers.get(TRANSFER_ENCODING) {
+        // pingora has dropped a Content-Length beside it; the raw header still has it.
+        if raw_has_content_length(&request.raw) || parts.headers.get_all(TRANSFER_ENCODING).iter().nth(1).is_some() {
+            return Err(Rejection::Malformed(Malformed::Framing));
+        }
+        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            return Err(Rejection::TransferCoding);
+        }
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next()
+        && (lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit))
+    {
+        return Err(Rejection::Malformed(Malformed::Framing));
+    }
+    if is_target(request.target) && !raw_has_fragment(&request.raw) {
+        return Ok(());
+    }
+    Err(Rejection::Malformed(Malformed::Target))
+}
+
+/// Origin-form, absolute-form, or `*`, in ASCII (RFC 9112 section 3.2).
+fn is_target(target: &[u8]) -> bool {
+    let absolute = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let known = target.first() == Some(&b'/') || target == b"*" || absolute(b"http://") || absolute(b"https://");
+    known && target.is_ascii()
+}
+
+/// Parsing cuts a fragment off in silence, which others read as a part of the path.
+fn raw_has_fragment(raw: &[u8]) -> bool {
+    raw.iter().take_while(|&&byte| byte != b'\n').any(|&byte| byte == b'#')
+}
+
+fn raw_has_content_length(raw: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length";
+    raw.split(|&byte| byte == b'\n').any(|line| {
+        line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) && line[NAME.len()] == b':'
+    })
+}
+
+/// The host a request is for; pingora has made sure that target and field agree.
+pub fn host(parts: &Parts) -> Result<Option<&str>, Rejection> {
+    let Some(value) = parts.headers.get(HOST) else {
+        if parts.version == Version::HTTP_10 {
+            return Ok(None);
+        }
+        return Err(Rejection::Malformed(Malformed::HostMissing));
+    };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    match value.to_str() {
+        Ok(host) if !host.is_empty() && host.as_bytes().iter().all(plain) => Ok(Some(host)),
+        _ => Err(Rejection::Malformed(Malformed::Host)),
+    }
+}
