@@ -41,8 +41,13 @@ fn main() {
         eprintln!("usage: bare_pingora LISTEN_ADDRESS UPSTREAM_ADDRESS");
         std::process::exit(2);
     };
-    let settings =
-        ServerConf { threads: 1, work_stealing: false, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
+    let settings = ServerConf {
+        threads: 1,
+        work_stealing: false,
+        upstream_keepalive_pool_size: 512,
+        fast_timeout_to_tokio_threshold_seconds: Some(0),
+        ..ServerConf::default()
+    };
     let mut server = Server::new_with_opt_and_conf(None, settings);
     server.bootstrap();
     let peer = HttpPeer::new(upstream, false, String::new());

@@ -4,7 +4,7 @@
 //! `Session`, so it is tested without a server. A route whose contract reads the body gets a [`Pending`] first, which
 //! becomes an [`Admission`] when the body is there: all violations of path, query and body are told at once.
 //!
-//! Invariant: an [`Admission`] is made here only; its fields are private to their making.
+//! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
 
 mod message;
 #[cfg(test)]

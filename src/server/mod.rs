@@ -185,6 +185,8 @@ fn server_conf(threads: usize) -> ServerConf {
         // A runtime per worker, without stealing: a request stays on the core whose cache knows it.
         work_stealing: false,
         upstream_keepalive_pool_size: 512,
+        // Timers of seconds are nearly always cancelled: tokio's are cheaper then, and leave nothing behind.
+        fast_timeout_to_tokio_threshold_seconds: Some(0),
         // Our own signal waits for the requests in flight; afterwards there is nothing left to wait for.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
