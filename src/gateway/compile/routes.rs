@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::Method;
 use http::header::HeaderValue;
-use http::{HeaderName, Method};
 use indexmap::IndexMap;
 
 use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Report, Step, suggest};
@@ -16,10 +16,10 @@ use crate::policy::contract::{
     Blame, BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, Position, QueryContract,
     SchemaFault, TextParameter, Undeclared,
 };
-use crate::policy::headers::{HeaderEdits, is_framing, is_own};
 use crate::telemetry::Telemetry;
 
 use super::callers::{Callers, Limits};
+use super::headers;
 use super::services::Services;
 
 /// Largest body where neither route nor defaults say another.
@@ -106,8 +106,8 @@ impl RouteCompiler<'_> {
         let body = self.body(undeclared);
         let access = self.access();
         let limits = self.limits(access.as_ref());
-        let request_headers = self.edits(&written.request_headers, "request_headers");
-        let response_headers = self.edits(&written.response_headers, "response_headers");
+        let request_headers = headers::edits(&written.request_headers, &self.at("request_headers"), self.report);
+        let response_headers = headers::edits(&written.response_headers, &self.at("response_headers"), self.report);
         self.warn_of_body(&methods, &body);
         let template = template?;
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
@@ -436,50 +436,6 @@ impl RouteCompiler<'_> {
             }
         }
     }
-
-    fn edits(&mut self, written: &config::HeaderChanges, key: &str) -> HeaderEdits {
-        let mut edits = HeaderEdits::default();
-        let place = self.at(key);
-        for (index, name) in written.remove.iter().enumerate() {
-            if self.may_edit(&name.0, place.clone().key("remove").index(index), Change::Remove) {
-                edits.remove.push(name.0.clone());
-            }
-        }
-        for (name, value) in &written.set {
-            let place = place.clone().key("set").key(name.as_str());
-            if !self.may_edit(&name.0, place.clone(), Change::Set) {
-                continue;
-            }
-            match HeaderValue::from_str(value) {
-                Ok(value) => edits.set.push((name.0.clone(), value)),
-                Err(_) => {
-                    self.report.error(place, "the value cannot be sent as a header").help("no control characters");
-                }
-            }
-        }
-        edits
-    }
-
-    fn may_edit(&mut self, name: &HeaderName, place: Place, change: Change) -> bool {
-        let fault = if is_framing(name) {
-            "the proxy writes this header itself"
-        } else if is_own(name) && change == Change::Set {
-            "only the gateway writes this header"
-        } else {
-            return true;
-        };
-        let problem = self.report.error(place, format!("`{name}`: {fault}"));
-        if change == Change::Set {
-            problem.on_key();
-        }
-        false
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Change {
-    Remove,
-    Set,
 }
 
 fn declare<'a>(name: &'a str, parameter: &'a Parameter) -> Declared<'a> {
