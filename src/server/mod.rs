@@ -133,9 +133,39 @@ pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>)
 pub fn run(setup: Setup) -> Result<(), StartError> {
     let begun = std::time::Instant::now();
     raise_open_file_limit();
+    let Prepared { state, reloader, public, admin } = prepare(&setup.source)?;
+    let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
+    server.bootstrap();
+    add_proxy(&mut server, &state, public);
+    if let Some(bound) = admin {
+        add_admin(&mut server, &state, &reloader, bound);
+    }
+    if let Demo::On(listener) = setup.demo {
+        add_demo(&mut server, listener)?;
+    }
+    let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun);
+    let mut supervisor = background_service("supervisor", supervisor);
+    supervisor.threads = Some(1);
+    server.add_service(supervisor);
+    server.run(RunArgs { shutdown_signal: Box::new(signals::Leave::new(Arc::clone(&state))) });
+    state.access.flush();
+    info!("left");
+    Ok(())
+}
+
+/// What is there before anything is served.
+struct Prepared {
+    state: Arc<State>,
+    reloader: Arc<Reloader>,
+    public: Vec<Bound>,
+    admin: Option<Bound>,
+}
+
+/// Makes the first generation and binds its listeners. The configuration as written ends here.
+fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &gateway::lookup, generation: 1, flood: None };
-    let checked = check(&setup.source, Purpose::Serving, &surroundings);
+    let checked = check(source, Purpose::Serving, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
     };
@@ -146,24 +176,8 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
     let admin = admin.map_err(StartError::Machine)?;
     let state = state(gateway, telemetry, &loaded.config)?;
-    let reloader = Arc::new(Reloader::new(Arc::clone(&state), setup.source.clone(), &loaded));
-    let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
-    server.bootstrap();
-    add_proxy(&mut server, &state, public);
-    if let Some(bound) = admin {
-        add_admin(&mut server, &state, &reloader, bound);
-    }
-    if let Demo::On(listener) = setup.demo {
-        add_demo(&mut server, listener)?;
-    }
-    let supervisor = supervisor::Supervisor::new(Arc::clone(&state), Arc::clone(&reloader), begun);
-    let mut supervisor = background_service("supervisor", supervisor);
-    supervisor.threads = Some(1);
-    server.add_service(supervisor);
-    server.run(RunArgs { shutdown_signal: Box::new(signals::Leave::new(Arc::clone(&state))) });
-    state.access.flush();
-    info!("left");
-    Ok(())
+    let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
+    Ok(Prepared { state, reloader, public, admin })
 }
 
 fn state(gateway: Gateway, telemetry: Arc<Telemetry>, config: &Config) -> Result<Arc<State>, StartError> {
