@@ -71,6 +71,9 @@ pub struct Config {
     /// What holds for every route that does not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,
+    /// The API's description and its page, for those who call the routes. Absent: not served.
+    #[serde(default)]
+    pub docs: Option<Docs>,
     /// What passes.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -94,6 +97,34 @@ pub struct Listener {
 pub struct Admin {
     /// `IP:port`.
     pub address: std::net::SocketAddr,
+}
+
+/// Where the API is described: `/openapi.json` and the page `/docs`, made from the routes.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Docs {
+    /// `admin`, or the address of one of `listeners` as written there.
+    pub listener: String,
+    /// Title of the API.
+    #[serde(default = "default_title")]
+    pub title: String,
+    /// Version of the API, not of this file.
+    #[serde(default = "default_api_version")]
+    pub version: String,
+    /// What the API is for; Markdown.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Base URLs under which clients reach the gateway.
+    #[serde(default)]
+    pub servers: Vec<String>,
+}
+
+fn default_title() -> String {
+    "API".to_owned()
+}
+
+fn default_api_version() -> String {
+    "1".to_owned()
 }
 
 /// The shape of error answers.
@@ -312,6 +343,8 @@ pub struct Defaults {
     pub undeclared: Option<Undeclared>,
     /// See [`Route::max_body`].
     pub max_body: Option<Size>,
+    /// See [`Route::mode`].
+    pub mode: Option<Mode>,
 }
 
 /// Who may call a route.
@@ -345,6 +378,17 @@ pub enum Undeclared {
     Forward,
 }
 
+/// Whether a contract refuses what violates it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A request that violates the contract is refused.
+    #[default]
+    Enforce,
+    /// Violations are counted and logged, and the request passes as the client sent it.
+    Observe,
+}
+
 /// Method(s) and gateway path → a service, with its contract and policies.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -376,18 +420,27 @@ pub struct Route {
     /// The query parameters that pass; `any`: everything.
     #[serde(default)]
     pub query_params: Parameters,
+    /// Typed header fields. Other fields pass, unless `request_headers` says otherwise.
+    #[serde(default)]
+    pub header_params: IndexMap<FieldName, Parameter>,
+    /// Typed cookies. Where any is declared, `undeclared` says what happens to the others; else all pass.
+    #[serde(default)]
+    pub cookie_params: IndexMap<String, Parameter>,
     /// Members of a JSON object body.
     #[serde(default)]
     pub body_params: Option<IndexMap<String, Parameter>>,
-    /// Fields of an `application/x-www-form-urlencoded` body.
+    /// Fields of a form, urlencoded or multipart; with a `type: file` among them multipart only.
     #[serde(default)]
     pub form_params: Option<IndexMap<String, Parameter>>,
-    /// `any`: the body streams through unchecked.
+    /// `any`: the body streams through unchecked; or the schema of a whole JSON document.
     #[serde(default)]
-    pub body: Option<AnyBody>,
+    pub body: Option<Body>,
     /// Largest body. Default 1MiB.
     #[serde(default)]
     pub max_body: Option<Size>,
+    /// Whether the contract refuses what violates it. Default: it does.
+    #[serde(default)]
+    pub mode: Option<Mode>,
     /// Parameters that the contract does not name. Default: dropped.
     #[serde(default)]
     pub undeclared: Option<Undeclared>,
@@ -402,13 +455,17 @@ pub struct Route {
     pub cost: u32,
     /// Changes to the headers the service gets.
     #[serde(default)]
-    pub request_headers: HeaderChanges,
+    pub request_headers: RequestHeaderChanges,
     /// Changes to the headers the client gets.
     #[serde(default)]
     pub response_headers: HeaderChanges,
     /// `false`: the service's own response headers do not reach the client.
     #[serde(default = "default_true")]
     pub override_headers: bool,
+    /// The schema of JSON replies with a 2xx status: undeclared members do not reach the client, and a reply that
+    /// violates it is answered with 502.
+    #[serde(default)]
+    pub response_model: Option<Document>,
     /// Documented success status.
     #[serde(default)]
     pub status_code: Option<u16>,
@@ -443,12 +500,25 @@ fn default_true() -> bool {
     true
 }
 
-/// The word `any`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AnyBody {
-    /// The body streams through unchecked.
+/// The body of a route, where it is not made of members or fields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// `any`: it streams through unchecked.
     Any,
+    /// A JSON document with a schema.
+    Document(Document),
+}
+
+/// The schema of a whole JSON document: exactly one of `schema` and `schema_file`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// JSON Schema 2020-12, written here.
+    #[serde(default, deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
+    /// A file with the schema, JSON or YAML; a relative path starts at this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_file: Option<String>,
 }
 
 /// What to do with `%2F` and `%5C` in a path.
@@ -490,6 +560,19 @@ pub struct RouteLimit {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderChanges {
+    /// Names taken out.
+    pub remove: Vec<FieldName>,
+    /// Names with the one value they have afterwards.
+    #[serde(deserialize_with = "values::distinct_headers")]
+    pub set: IndexMap<FieldName, String>,
+}
+
+/// Changes to the headers a service gets: first `allow`, then `remove`, then `set`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestHeaderChanges {
+    /// Of the client's fields only these and `header_params` pass. Absent: all of them.
+    pub allow: Option<Vec<FieldName>>,
     /// Names taken out.
     pub remove: Vec<FieldName>,
     /// Names with the one value they have afterwards.

@@ -13,7 +13,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::FieldName;
-use crate::config::{Auth, Parameter, Public};
+use crate::config::{Auth, Body, Document, Parameter, Public};
 
 /// A value, or a list of them. Absent: none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,5 +203,41 @@ impl<'de> Visitor<'de> for AuthVisitor {
 impl<'de> Deserialize<'de> for Auth {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AuthVisitor)
+    }
+}
+
+struct BodyVisitor;
+
+impl<'de> Visitor<'de> for BodyVisitor {
+    type Value = Body;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`any`, or a mapping with `schema` or `schema_file`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Body, E> {
+        match text {
+            "any" => Ok(Body::Any),
+            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Body, A::Error> {
+        Document::deserialize(MapAccessDeserializer::new(map)).map(Body::Document)
+    }
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BodyVisitor)
+    }
+}
+
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.serialize_str("any"),
+            Self::Document(document) => document.serialize(serializer),
+        }
     }
 }

@@ -4,8 +4,9 @@
 
 use http::HeaderName;
 use http::header::HeaderValue;
+use indexmap::IndexMap;
 
-use crate::config::{self, Place, Report};
+use crate::config::{FieldName, Place, Report};
 use crate::policy::headers::{HeaderEdits, is_framing, is_own};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -14,14 +15,19 @@ enum Change {
     Set,
 }
 
-pub(super) fn edits(written: &config::HeaderChanges, place: &Place, report: &mut Report) -> HeaderEdits {
+pub(super) fn edits(
+    remove: &[FieldName],
+    set: &IndexMap<FieldName, String>,
+    place: &Place,
+    report: &mut Report,
+) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
-    for (index, name) in written.remove.iter().enumerate() {
+    for (index, name) in remove.iter().enumerate() {
         if may_edit(&name.0, place.clone().key("remove").index(index), Change::Remove, report) {
             edits.remove.push(name.0.clone());
         }
     }
-    for (name, value) in &written.set {
+    for (name, value) in set {
         let place = place.clone().key("set").key(name.as_str());
         if !may_edit(&name.0, place.clone(), Change::Set, report) {
             continue;

@@ -106,8 +106,11 @@ impl RouteCompiler<'_> {
         let body = self.body(undeclared);
         let access = self.access();
         let limits = self.limits(access.as_ref());
-        let request_headers = headers::edits(&written.request_headers, &self.at("request_headers"), self.report);
-        let response_headers = headers::edits(&written.response_headers, &self.at("response_headers"), self.report);
+        let (request, response) = (&written.request_headers, &written.response_headers);
+        let place = self.at("request_headers");
+        let request_headers = headers::edits(&request.remove, &request.set, &place, self.report);
+        let place = self.at("response_headers");
+        let response_headers = headers::edits(&response.remove, &response.set, &place, self.report);
         self.warn_of_body(&methods, &body);
         let template = template?;
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
@@ -291,9 +294,9 @@ impl RouteCompiler<'_> {
             let fields = self.text_parameters(parameters, "form_params", Position::Form);
             return BodyContract::Form(FormContract::new(fields, undeclared));
         }
-        match written.body {
-            Some(config::AnyBody::Any) => BodyContract::Any,
-            None => BodyContract::None,
+        match &written.body {
+            Some(config::Body::Any) => BodyContract::Any,
+            Some(config::Body::Document(_)) | None => BodyContract::None,
         }
     }
 
