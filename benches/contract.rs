@@ -7,8 +7,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value, json};
 use tollgate::policy::contract::{
-    BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, PathValues, Position,
-    QueryContract, SchemaFault, TextParameter, Undeclared, Violations,
+    BodyContract, Contract, Declared, FieldContract, FormContract, JsonContract, Member, PathContract, PathValues,
+    Position, QueryContract, SchemaFault, TextParameter, Undeclared, Violations,
 };
 
 fn each<T>(schemas: Value, compile: impl Fn(Declared<'_>) -> Result<T, Vec<SchemaFault>>) -> Vec<T> {
@@ -27,7 +27,7 @@ fn text(position: Position, schemas: Value) -> Vec<TextParameter> {
 fn contract(query: Value, body: BodyContract) -> Contract {
     let path = PathContract::new(&["id"], text(Position::Path, json!({"id": {"type": "integer", "minimum": 1}})));
     let query = QueryContract::declared(text(Position::Query, query), Undeclared::Drop);
-    Contract { path: path.expect("the template has it"), query, body }
+    Contract { path: path.expect("the template has it"), query, fields: FieldContract::default(), body }
 }
 
 fn bench_query(criterion: &mut Criterion, name: &str, schemas: Value, raw: &str) {

@@ -24,9 +24,12 @@ pub fn summary(gateway: &Gateway) -> String {
     )
 }
 
-/// The routes as a table.
+/// The routes as a table; their mode is shown where one only observes.
 pub fn table(gateway: &Gateway) -> String {
-    let mut rows = vec![["NAME", "METHODS", "HOST", "PATH", "SERVICE", "SERVICE PATH", "AUTH"].map(str::to_owned)];
+    let observing = gateway.routes.iter().any(|route| route.observes());
+    let mode = if observing { "MODE" } else { "" };
+    let mut rows =
+        vec![["NAME", "METHODS", "HOST", "PATH", "SERVICE", "SERVICE PATH", "AUTH", mode].map(str::to_owned)];
     rows.extend(gateway.routes.iter().map(|route| {
         let methods: Vec<&str> = route.methods.iter().map(http::Method::as_str).collect();
         let access = match route.access {
@@ -41,10 +44,11 @@ pub fn table(gateway: &Gateway) -> String {
             route.service.name.to_string(),
             route.service_path_text.to_string(),
             access.to_owned(),
+            if route.observes() { "observe" } else { "" }.to_owned(),
         ]
     }));
     let widths: Vec<usize> =
-        (0..7).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+        (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in &rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();

@@ -420,8 +420,9 @@ pub struct Route {
     /// The query parameters that pass; `any`: everything.
     #[serde(default)]
     pub query_params: Parameters,
-    /// Typed header fields. Other fields pass, unless `request_headers` says otherwise.
-    #[serde(default)]
+    /// Typed header fields; an `array` is a comma-separated list. Other fields pass, unless `request_headers` says
+    /// otherwise.
+    #[serde(default, deserialize_with = "values::distinct_headers")]
     pub header_params: IndexMap<FieldName, Parameter>,
     /// Typed cookies. Where any is declared, `undeclared` says what happens to the others; else all pass.
     #[serde(default)]

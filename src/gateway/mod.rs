@@ -20,9 +20,9 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::policy::authenticate::{KeyPlace, Keyring, Part};
-use crate::policy::contract::Contract;
+use crate::policy::contract::{Contract, Mode};
 use crate::policy::flood::Flood;
-use crate::policy::headers::HeaderEdits;
+use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Subject};
 use crate::policy::rejection::Format;
 use crate::telemetry::RouteMetrics;
@@ -121,6 +121,8 @@ pub struct Route {
     pub encoded_slash: EncodedSlash,
     /// What passes.
     pub contract: Contract,
+    /// What becomes of a request that violates the contract.
+    pub mode: Mode,
     /// Who may call.
     pub access: Access,
     /// Where any authenticator of the gateway looks for a key that this route's service must not see.
@@ -131,6 +133,8 @@ pub struct Route {
     pub cost: u32,
     /// Largest body, in bytes.
     pub max_body: u64,
+    /// Which of the client's fields reach the service; `None`: all that nothing strips.
+    pub allowed_headers: Option<AllowList>,
     /// Changes to what the service gets.
     pub request_headers: HeaderEdits,
     /// Changes to what the client gets.
@@ -139,6 +143,13 @@ pub struct Route {
     pub service_headers: ServiceHeaders,
     /// Its metrics.
     pub metrics: RouteMetrics,
+}
+
+impl Route {
+    /// Whether violations of its contract are only told to operators.
+    pub fn observes(&self) -> bool {
+        self.mode == Mode::Observe
+    }
 }
 
 /// Whether `%2F` and `%5C` may stand in a path.

@@ -5,6 +5,8 @@
 //! `Forwarded`, …) come from the gateway alone; framing fields are written by the proxy. On top of them a route has
 //! its own [`HeaderEdits`].
 
+use std::collections::HashSet;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -57,6 +59,27 @@ pub struct HeaderEdits {
     pub set: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// The client's fields that reach the service, where not all do. Names are compared whole: a look-alike of an allowed
+/// name is not allowed.
+#[derive(Debug)]
+pub struct AllowList(HashSet<HeaderName, ahash::RandomState>);
+
+impl AllowList {
+    /// These names.
+    pub fn of(names: impl Iterator<Item = HeaderName>) -> Self {
+        Self(names.collect())
+    }
+
+    /// Takes out what is not allowed, but for framing and what `keep` names, which are decided on elsewhere.
+    pub fn apply(&self, headers: &mut HeaderMap, keep: &[HeaderName]) {
+        let passes = |name: &HeaderName| self.0.contains(name) || is_framing(name) || keep.contains(name);
+        let ending: SmallVec<[HeaderName; 8]> = headers.keys().filter(|name| !passes(name)).cloned().collect();
+        for name in &ending {
+            headers.remove(name);
+        }
+    }
+}
+
 impl HeaderEdits {
     /// Makes the changes.
     pub fn apply(&self, headers: &mut HeaderMap) {
@@ -99,6 +122,11 @@ pub fn is_framing(name: &HeaderName) -> bool {
 /// Whether a field concerns one connection, whoever nominates it.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(name.as_str(), "keep-alive" | "proxy-authenticate" | "proxy-connection" | "te" | "trailer" | "upgrade")
+}
+
+/// Whether a client's field is for the next hop alone, and so never passed on.
+pub fn ends_at_gateway(name: &HeaderName) -> bool {
+    is_hop_by_hop(name) || matches!(name.as_str(), "proxy-authorization" | "http2-settings")
 }
 
 /// Names of an answer's fields that end at the gateway: hop-by-hop, and nominated by `Connection`. Framing fields

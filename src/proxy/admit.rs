@@ -2,11 +2,12 @@
 //!
 //! [`admit`] lists the steps in order; each is one call, and none is switched off by an earlier one. It takes no
 //! `Session`, so it is tested without a server. A route whose contract reads the body gets a [`Pending`] first, which
-//! becomes an [`Admission`] when the body is there: all violations of path, query and body are told at once.
+//! becomes an [`Admission`] when the body is there: all violations are told at once.
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
 
 mod message;
+mod observe;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,7 @@ use smallvec::SmallVec;
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::{Part, Presented, presented};
-use crate::policy::contract::{BodyContract, CheckedBody, Media, PathValues, Violations};
+use crate::policy::contract::{BodyContract, CheckedBody, CheckedFields, Media, Mode, PathValues, Violations};
 use crate::policy::limit::{Claim, Now, Subject};
 use crate::policy::path::{RequestPath, decode_segment};
 use crate::policy::rejection::{Format, Malformed, Rejection};
@@ -41,8 +42,12 @@ pub struct Admission {
     pub route: Arc<Route>,
     /// Path and query for the service.
     pub service_target: Bytes,
+    /// What the service gets for declared header fields and cookies.
+    pub fields: CheckedFields,
     /// What the service gets for a body.
     pub body: AdmittedBody,
+    /// What the contract would have refused; none unless the route only observes.
+    pub observed: Violations,
     _evidence: Evidence,
 }
 
@@ -63,6 +68,8 @@ pub enum AdmittedBody {
         /// `Content-Type`.
         content_type: HeaderValue,
     },
+    /// The client's bytes under the client's own description, read whole to be observed.
+    Observed(Bytes),
 }
 
 /// What comes next for a request.
@@ -79,6 +86,7 @@ pub enum Decision {
 pub struct Pending {
     route: Arc<Route>,
     service_target: Bytes,
+    fields: CheckedFields,
     violations: Violations,
     media: Option<Media>,
 }
@@ -152,7 +160,10 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     exchange.trail.consumer = authenticate(&gateway, route, parts)?;
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.held = limit(state, route, &exchange.trail, exchange.client, &parts.headers, now)?;
-    contract(gateway.format, route, &found, request)
+    match route.mode {
+        Mode::Enforce => contract(gateway.format, route, &found, request),
+        Mode::Observe => observe::contract(route, &found, request),
+    }
 }
 
 /// Who is there, and what the request is called.
@@ -275,7 +286,7 @@ fn limit(
     }
 }
 
-/// Path, query and, where it is read, the body.
+/// Path, query, fields and, where it is read, the body.
 fn contract(
     format: Format,
     route: &Arc<Route>,
@@ -303,6 +314,7 @@ fn contract(
     if target.len() > at {
         target.insert(at, if route.service_path.has_query() { '&' } else { '?' });
     }
+    let fields = route.contract.fields.check(&parts.headers, &mut violations);
     if violations.is_empty() {
         expanded.map_err(Rejection::Path)?;
     }
@@ -310,16 +322,15 @@ fn contract(
     let route = Arc::clone(route);
     match &route.contract.body {
         BodyContract::None if request.body == Announced::Nothing => {
-            finish(route, service_target, violations, AdmittedBody::None).map(Decision::Forward)
+            finish(route, service_target, fields, violations, AdmittedBody::None).map(Decision::Forward)
         }
         BodyContract::Any => {
-            let length = super::body::declared_length(&parts.headers);
-            if length.is_some_and(|length| length > route.max_body) {
-                return Err(Rejection::BodyTooLarge(route.max_body));
-            }
-            finish(route, service_target, violations, AdmittedBody::Streamed).map(Decision::Forward)
+            check_length(&route, request)?;
+            finish(route, service_target, fields, violations, AdmittedBody::Streamed).map(Decision::Forward)
         }
-        BodyContract::None => Ok(Decision::ReadBody(Pending { route, service_target, violations, media: None })),
+        BodyContract::None => {
+            Ok(Decision::ReadBody(Pending { route, service_target, fields, violations, media: None }))
+        }
         BodyContract::Json(_) | BodyContract::Form(_) => {
             let media = match route.contract.accept(&parts.headers) {
                 Ok(media) => media,
@@ -335,12 +346,20 @@ fn contract(
                 }
                 Err(fault) => return Err(Rejection::Media(fault)),
             };
-            let pending = Pending { route, service_target, violations, media: Some(media) };
+            let pending = Pending { route, service_target, fields, violations, media: Some(media) };
             if request.body == Announced::Nothing {
                 return pending.finish(&Bytes::new()).map(Decision::Forward);
             }
             Ok(Decision::ReadBody(pending))
         }
+    }
+}
+
+/// A body that is not read here may still say that it is too large.
+fn check_length(route: &Route, request: &Request<'_>) -> Result<(), Rejection> {
+    match super::body::declared_length(&request.parts.headers) {
+        Some(length) if length > route.max_body => Err(Rejection::BodyTooLarge(route.max_body)),
+        _ => Ok(()),
     }
 }
 
@@ -370,14 +389,15 @@ impl Pending {
     /// Checks the body.
     ///
     /// # Errors
-    /// Every violation of path, query and body.
+    /// Every violation of path, query, fields and body.
     pub fn finish(self, body: &Bytes) -> Result<Admission, Rejection> {
-        let Self { route, service_target, mut violations, media } = self;
+        let Self { route, service_target, fields, mut violations, media } = self;
         let checked = match media {
             Some(media) => route.contract.check_body(media, body, &mut violations),
             None => CheckedBody::Nothing,
         };
         let body = match checked {
+            _ if route.mode == Mode::Observe => AdmittedBody::Observed(body.clone()),
             CheckedBody::Nothing | CheckedBody::Unread => AdmittedBody::None,
             CheckedBody::Bytes { bytes, content_type } => {
                 let content_type = match content_type {
@@ -388,18 +408,19 @@ impl Pending {
                 AdmittedBody::Checked { bytes, content_type }
             }
         };
-        finish(route, service_target, violations, body)
+        finish(route, service_target, fields, violations, body)
     }
 }
 
 fn finish(
     route: Arc<Route>,
     service_target: Bytes,
+    fields: CheckedFields,
     violations: Violations,
     body: AdmittedBody,
 ) -> Result<Admission, Rejection> {
-    if !violations.is_empty() {
+    if !violations.is_empty() && route.mode == Mode::Enforce {
         return Err(Rejection::Contract(violations.into_vec()));
     }
-    Ok(Admission { route, service_target, body, _evidence: Evidence(()) })
+    Ok(Admission { route, service_target, fields, body, observed: violations, _evidence: Evidence(()) })
 }

@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::request::Parts;
 use pingora::{Error, ErrorType, OrErr, Result};
@@ -37,6 +37,9 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     headers.reserve(ADDED);
     let client_host = headers.get(HOST).cloned();
     let said = Said::by_proxy(headers, exchange.peer);
+    if let Some(allowed) = &route.allowed_headers {
+        allowed.apply(headers, describing(&admission.body));
+    }
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
     let ending: SmallVec<[HeaderName; 4]> =
         headers.keys().filter(|name| is_own(name) || ends_here(name, &admission.body)).cloned().collect();
@@ -44,9 +47,16 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         headers.remove(name);
     }
     remove_credentials(headers, &route.hidden_keys);
-    if let AdmittedBody::Checked { bytes, content_type } = &admission.body {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        headers.insert(CONTENT_TYPE, content_type.clone());
+    admission.fields.write(headers);
+    match &admission.body {
+        AdmittedBody::None | AdmittedBody::Streamed => {}
+        AdmittedBody::Observed(bytes) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        }
+        AdmittedBody::Checked { bytes, content_type } => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
     }
     let host = match (&route.service.host, &client_host) {
         (HostHeader::Client, Some(host)) => host.clone(),
@@ -101,9 +111,19 @@ fn remove_credentials(headers: &mut HeaderMap, hidden: &[Part]) {
 fn ends_here(name: &HeaderName, body: &AdmittedBody) -> bool {
     match body {
         AdmittedBody::Streamed => *name == UPGRADE,
+        AdmittedBody::Observed(_) => [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name),
         AdmittedBody::None | AdmittedBody::Checked { .. } => {
             [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, EXPECT].contains(name)
         }
+    }
+}
+
+/// The client's fields without which its body would not be understood, beside framing.
+fn describing(body: &AdmittedBody) -> &'static [HeaderName] {
+    match body {
+        AdmittedBody::Streamed => &[CONTENT_TYPE, CONTENT_ENCODING, EXPECT],
+        AdmittedBody::Observed(_) => &[CONTENT_TYPE, CONTENT_ENCODING],
+        AdmittedBody::None | AdmittedBody::Checked { .. } => &[],
     }
 }
 

@@ -34,9 +34,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::gateway::Gateway;
+use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::Rejection;
-use crate::telemetry::{AccessLine, AccessLog, Telemetry};
+use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry};
 
 use admit::{Admission, AdmittedBody, Decision};
 use body::{BodyLimits, Keep};
@@ -118,7 +119,9 @@ impl Proxy {
             Err(rejection) => return Ok(Some(rejection)),
         };
         match &admission.body {
-            AdmittedBody::Checked { bytes, .. } => exchange.slot = Some(body::swap_in(session, bytes.clone())),
+            AdmittedBody::Checked { bytes, .. } | AdmittedBody::Observed(bytes) => {
+                exchange.slot = Some(body::swap_in(session, bytes.clone()))
+            }
             // The body was read off, since nobody declared it: pingora must not look for it.
             AdmittedBody::None if exchange.body_memory.is_some() => {
                 exchange.slot = Some(body::swap_in(session, Bytes::new()));
@@ -364,6 +367,10 @@ impl Proxy {
         if let Some(reason) = exchange.rejected {
             metrics.rejected(reason);
         }
+        let observed = exchange.admission.as_ref().map_or(&[][..], |admission| admission.observed.as_slice());
+        if !observed.is_empty() {
+            metrics.observed(observed.iter().map(|violation| violation.kind.code()));
+        }
         let service_time = service_time(exchange);
         if let Some(time) = service_time {
             metrics.served(time);
@@ -391,7 +398,9 @@ impl Proxy {
                 consumer: consumer.map(|consumer| &*consumer.name),
                 plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
                 status,
-                decision: exchange.rejected.unwrap_or("admitted"),
+                decision: exchange.rejected.unwrap_or(if observed.is_empty() { "admitted" } else { "observed" }),
+                observed: &told(observed),
+                observed_count: observed.len(),
                 cause: exchange.cause.as_deref(),
                 bytes_in: session.body_bytes_read() as u64,
                 bytes_out: session.body_bytes_sent() as u64,
@@ -404,6 +413,12 @@ impl Proxy {
             },
         );
     }
+}
+
+/// The first violations, as the access line names them.
+fn told(observed: &[Violation]) -> Vec<Observed> {
+    let one = |violation: &Violation| Observed { loc: violation.loc.to_string(), kind: violation.kind.code() };
+    observed.iter().take(MAX_OBSERVED).map(one).collect()
 }
 
 fn service_time(exchange: &Exchange) -> Option<Duration> {

@@ -185,6 +185,7 @@ fn describe(route: &Route) -> serde_json::Value {
         "gateway_path": &*route.gateway_path,
         "service": &*route.service.name,
         "service_path": &*route.service_path_text,
+        "mode": if route.observes() { "observe" } else { "enforce" },
         "public": matches!(route.access, Access::Public),
         "targets": route.service.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
     })

@@ -61,26 +61,27 @@ where
     serde_json::Value::deserialize(deserializer).map(Some)
 }
 
-/// Header values by name, where `X-A` and `x-a` are the same name and must not both be there.
-pub(in crate::config) fn distinct_headers<'de, D>(deserializer: D) -> Result<IndexMap<FieldName, String>, D::Error>
+/// What is said of headers by name, where `X-A` and `x-a` are the same name and must not both be there.
+pub(in crate::config) fn distinct_headers<'de, D, T>(deserializer: D) -> Result<IndexMap<FieldName, T>, D::Error>
 where
     D: Deserializer<'de>,
+    T: Deserialize<'de>,
 {
-    deserializer.deserialize_map(HeadersVisitor)
+    deserializer.deserialize_map(HeadersVisitor(PhantomData))
 }
 
-struct HeadersVisitor;
+struct HeadersVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for HeadersVisitor {
-    type Value = IndexMap<FieldName, String>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for HeadersVisitor<T> {
+    type Value = IndexMap<FieldName, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping of header names to values")
+        f.write_str("a mapping by header names")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut headers = IndexMap::new();
-        while let Some((name, value)) = map.next_entry::<FieldName, String>()? {
+        while let Some((name, value)) = map.next_entry::<FieldName, T>()? {
             match headers.entry(name) {
                 Entry::Occupied(entry) => {
                     return Err(de::Error::custom(format_args!("header `{}` is there twice", entry.key())));

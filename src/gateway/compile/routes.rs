@@ -1,5 +1,7 @@
 //! Routes: template, service, contract, access, limits, headers.
 
+mod fields;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,8 +15,8 @@ use crate::gateway::template::Template;
 use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
-    Blame, BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, Position, QueryContract,
-    SchemaFault, TextParameter, Undeclared,
+    Blame, BodyContract, Contract, Declared, FormContract, JsonContract, Member, Mode, PathContract, Position,
+    QueryContract, SchemaFault, TextParameter, Undeclared,
 };
 use crate::telemetry::Telemetry;
 
@@ -105,6 +107,9 @@ impl RouteCompiler<'_> {
         let query = self.query(undeclared);
         let body = self.body(undeclared);
         let access = self.access();
+        let hidden = access.as_ref().map(|access| self.callers.hidden_from(access)).unwrap_or_default();
+        let fields = self.fields(undeclared, &hidden);
+        let allowed_headers = self.allowed(&hidden);
         let limits = self.limits(access.as_ref());
         let (request, response) = (&written.request_headers, &written.response_headers);
         let place = self.at("request_headers");
@@ -128,12 +133,17 @@ impl RouteCompiler<'_> {
                 config::EncodedSlash::Reject => EncodedSlash::Reject,
                 config::EncodedSlash::Forward => EncodedSlash::Forward,
             },
-            contract: Contract { path, query, body },
-            hidden_keys: self.callers.hidden_from(access.as_ref()?),
+            contract: Contract { path, query, fields, body },
+            mode: match written.mode.or(self.config.defaults.mode).unwrap_or_default() {
+                config::Mode::Enforce => Mode::Enforce,
+                config::Mode::Observe => Mode::Observe,
+            },
+            hidden_keys: hidden,
             access: access?,
             limits,
             cost: written.cost,
             max_body: written.max_body.or(self.config.defaults.max_body).unwrap_or(MAX_BODY).bytes(),
+            allowed_headers,
             request_headers,
             response_headers,
             service_headers: if written.override_headers { ServiceHeaders::Pass } else { ServiceHeaders::Hide },

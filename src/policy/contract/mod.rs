@@ -1,15 +1,18 @@
-//! A route's contract: the typed parameters of path, query and body. Only what is declared passes.
+//! A route's contract: the typed parameters of path, query, header fields, cookies and body. Only what is declared
+//! passes.
 //!
 //! A request is checked whole: every check adds to one list of [`Violations`] and none stops the next, so a client
 //! learns all its faults at once. What a check writes is the canonical form of what it read, and only that is sent to
 //! the service; the client's own bytes are not used again. A value is good only while the list is empty.
 //!
 //! The order of calls: [`Contract::accept`] before the body is read (415), then [`Contract::check_path`],
-//! [`Contract::check_query`], [`Contract::check_body`] (422 when there are violations).
+//! [`Contract::check_query`], [`FieldContract::check`], [`Contract::check_body`] (422 when there are violations).
 //!
 //! Not here: limits on size, percent-encoding of path values for their place in the service path, and multipart
 //! forms, which are answered with 415 for now.
 
+mod cookies;
+mod fields;
 mod form;
 mod grammar;
 mod json;
@@ -33,6 +36,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use smallvec::SmallVec;
 
+pub use cookies::{CookieContract, CookieParameter};
+pub use fields::{CheckedFields, FieldContract, HeaderParameter, is_look_alike};
 pub use form::FormContract;
 pub use grammar::{Blame, SchemaFault};
 pub use json::JsonContract;
@@ -53,8 +58,20 @@ pub struct Contract {
     pub path: PathContract,
     /// The query.
     pub query: QueryContract,
+    /// Header fields and cookies.
+    pub fields: FieldContract,
     /// The body.
     pub body: BodyContract,
+}
+
+/// Whether a contract refuses what violates it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// A request that violates the contract is refused.
+    #[default]
+    Enforce,
+    /// Violations are told to operators only, and the request passes as the client sent it.
+    Observe,
 }
 
 /// What happens to parameters that the contract does not name.
@@ -127,6 +144,16 @@ impl Contract {
             BodyContract::Json(_) => accept_json(headers),
             BodyContract::Form(_) => accept_form(headers),
         }
+    }
+
+    /// The same where nothing is refused: what [`Contract::accept`] would refuse is one more violation.
+    pub fn accept_observed(&self, headers: &HeaderMap, violations: &mut Violations) -> Option<Media> {
+        let fault = match self.accept(headers) {
+            Ok(media) => return Some(media),
+            Err(fault) => fault,
+        };
+        violations.push(&At::BODY, ViolationKind::MediaType, fault.to_string());
+        None
     }
 
     /// See [`PathContract::check`].

@@ -8,6 +8,7 @@
 //! stack ([`At`]) and written down only when something is wrong: a valid request pays nothing for them.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use smallvec::SmallVec;
@@ -47,9 +48,24 @@ impl Violation {
     }
 }
 
-/// A place in a request: `["query", "v", 1]`. The first part is `path`, `query` or `body`.
+/// A place in a request: `["query", "v", 1]`. The first part is `path`, `query`, `header`, `cookie` or
+/// `body`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loc(pub SmallVec<[LocPart; 3]>);
+
+impl fmt::Display for Loc {
+    /// `query.v.1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { "." } else { "" })?;
+            match part {
+                LocPart::Text(text) => f.write_str(text)?,
+                LocPart::Index(index) => write!(f, "{index}")?,
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Serialize for Loc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -132,6 +148,8 @@ pub enum ViolationKind {
     ExtraForbidden,
     /// A body that is not JSON.
     JsonInvalid,
+    /// A body of another media type, charset or coding. Only ever observed: otherwise it is answered with 415.
+    MediaType,
     /// A string that is not of the format.
     Format,
     /// Any other rule.
@@ -169,6 +187,7 @@ impl ViolationKind {
             Self::UniqueItems => "unique_items",
             Self::ExtraForbidden => "extra_forbidden",
             Self::JsonInvalid => "json_invalid",
+            Self::MediaType => "media_type",
             Self::Format => "format",
             Self::ValueError => "value_error",
         }
@@ -236,6 +255,8 @@ enum Step<'a> {
 impl<'a> At<'a> {
     pub(super) const PATH: At<'static> = At { parent: None, step: Step::Source("path") };
     pub(super) const QUERY: At<'static> = At { parent: None, step: Step::Source("query") };
+    pub(super) const HEADER: At<'static> = At { parent: None, step: Step::Source("header") };
+    pub(super) const COOKIE: At<'static> = At { parent: None, step: Step::Source("cookie") };
     pub(super) const BODY: At<'static> = At { parent: None, step: Step::Source("body") };
 
     pub(super) fn name(&'a self, name: &'a str) -> At<'a> {

@@ -48,7 +48,7 @@ pub(super) fn members(json: &str) -> Vec<Member> {
 }
 
 pub(super) fn contract(body: BodyContract) -> Contract {
-    Contract { path: PathContract::default(), query: QueryContract::any(), body }
+    Contract { path: PathContract::default(), query: QueryContract::any(), fields: FieldContract::default(), body }
 }
 
 /// `! query.limit int_parsing, body.a.0 missing`, or what was written.

@@ -30,6 +30,7 @@ fn text_contract(undeclared: Undeclared) -> Contract {
     Contract {
         path: PathContract::default(),
         query: QueryContract::declared(texts(Position::Query, PARAMETERS), undeclared),
+        fields: FieldContract::default(),
         body: BodyContract::Form(FormContract::new(texts(Position::Form, PARAMETERS), undeclared)),
     }
 }

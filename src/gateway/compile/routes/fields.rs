@@ -1,0 +1,117 @@
+//! A route's header fields and cookies: what it declares of them, and which of the client's fields pass at all.
+//!
+//! A name that never reaches the service as the client sent it can be neither declared nor allowed.
+
+use http::HeaderName;
+use http::header::{CONTENT_TYPE, COOKIE, EXPECT, VIA};
+
+use crate::config;
+use crate::policy::authenticate::Part;
+use crate::policy::contract::{
+    CookieContract, CookieParameter, FieldContract, HeaderParameter, Undeclared, is_look_alike,
+};
+use crate::policy::headers::{AllowList, ends_at_gateway, is_framing, is_own};
+
+use super::super::callers::is_token;
+use super::{RouteCompiler, declare};
+
+impl RouteCompiler<'_> {
+    /// `hidden`: the places of keys that the service does not see.
+    pub(super) fn fields(&mut self, undeclared: Undeclared, hidden: &[Part]) -> FieldContract {
+        let mut headers = Vec::new();
+        let written = self.written;
+        for (index, (name, parameter)) in written.header_params.iter().enumerate() {
+            let place = self.at("header_params").key(name.as_str());
+            let earlier = written.header_params.keys().take(index).find(|other| is_look_alike(&other.0, &name.0));
+            if let Some(other) = earlier {
+                let message = format!("`{name}`: some services cannot tell this header from `{other}`");
+                self.report.error(place, message).on_key();
+                continue;
+            }
+            if let Some(why) = self.never_checked(&name.0, hidden) {
+                self.report.error(place, format!("`{name}`: {why}")).on_key();
+                continue;
+            }
+            match HeaderParameter::compile(name.0.clone(), declare(name.as_str(), parameter)) {
+                Ok(parameter) => headers.push(parameter),
+                Err(faults) => self.schema_faults(&place, faults),
+            }
+        }
+        FieldContract::new(headers, self.cookies(undeclared, hidden))
+    }
+
+    fn cookies(&mut self, undeclared: Undeclared, hidden: &[Part]) -> Option<CookieContract> {
+        let hidden = hidden.iter().filter_map(|part| match part {
+            Part::Cookie(name) => Some(name.clone()),
+            Part::Header(_) | Part::Query(_) => None,
+        });
+        let hidden: Vec<Box<str>> = hidden.collect();
+        let mut parameters = Vec::new();
+        for (name, parameter) in &self.written.cookie_params {
+            let place = self.at("cookie_params").key(name);
+            let why = match () {
+                () if !is_token(name) => "this is no cookie name",
+                () if hidden.iter().any(|hidden| **hidden == **name) => HOLDS_KEY,
+                () => {
+                    match CookieParameter::compile(declare(name, parameter)) {
+                        Ok(parameter) => parameters.push(parameter),
+                        Err(faults) => self.schema_faults(&place, faults),
+                    }
+                    continue;
+                }
+            };
+            self.report.error(place, format!("`{name}`: {why}")).on_key();
+        }
+        let declared = !self.written.cookie_params.is_empty();
+        declared.then(|| CookieContract::new(parameters, undeclared, hidden))
+    }
+
+    /// Why a header cannot be a parameter.
+    fn never_checked(&self, name: &HeaderName, hidden: &[Part]) -> Option<&'static str> {
+        if let Some(why) = never_passes(name, hidden) {
+            return Some(why);
+        }
+        match *name {
+            COOKIE => Some("cookies are declared one by one, in `cookie_params`"),
+            EXPECT | VIA => Some("the proxy writes this header itself"),
+            CONTENT_TYPE if !matches!(self.written.body, Some(config::Body::Any)) => {
+                Some("the declaration of the body decides on this header")
+            }
+            _ => None,
+        }
+    }
+
+    /// Which of the client's fields pass; `None`: all that are not stripped.
+    pub(super) fn allowed(&mut self, hidden: &[Part]) -> Option<AllowList> {
+        let written = self.written;
+        let names = written.request_headers.allow.as_ref()?;
+        for (index, name) in names.iter().enumerate() {
+            let like = |declared: &&config::FieldName| **declared != *name && is_look_alike(&declared.0, &name.0);
+            let why = match written.header_params.keys().find(like) {
+                Some(declared) => format!("it does not pass beside `{declared}`: some services cannot tell them apart"),
+                None => match never_passes(&name.0, hidden) {
+                    Some(why) => why.to_owned(),
+                    None => continue,
+                },
+            };
+            let place = self.at("request_headers").key("allow").index(index);
+            self.report.error(place, format!("`{name}`: {why}"));
+        }
+        let declared = names.iter().chain(written.header_params.keys()).map(|name| name.0.clone());
+        let cookie = (!written.cookie_params.is_empty()).then_some(COOKIE);
+        Some(AllowList::of(declared.chain(cookie)))
+    }
+}
+
+const HOLDS_KEY: &str = "this holds an API key, which the service does not see";
+
+/// Why a client's field does not reach the service, whatever a route says.
+fn never_passes(name: &HeaderName, hidden: &[Part]) -> Option<&'static str> {
+    match () {
+        () if is_framing(name) => Some("the proxy writes this header itself"),
+        () if is_own(name) => Some("only the gateway writes this header"),
+        () if ends_at_gateway(name) => Some("this header is for the gateway and ends there"),
+        () if hidden.iter().any(|part| matches!(part, Part::Header(hidden) if hidden == name)) => Some(HOLDS_KEY),
+        () => None,
+    }
+}
