@@ -157,3 +157,45 @@ fn text_has_only_the_types_that_text_can_have() {
         assert_eq!(text_faults(position, schema), expected, "{position:?} {schema}");
     }
 }
+
+#[test]
+fn a_field_or_cookie_that_could_not_be_sent_is_refused() {
+    let header = |schema: &str| {
+        let written = written(&format!(r#"{{"x":{schema}}}"#));
+        found(HeaderParameter::compile(HeaderName::from_static("x"), written[0].declared()).map(|_| ()))
+    };
+    let cookie = |schema: &str| {
+        found(CookieParameter::compile(written(&format!(r#"{{"x":{schema}}}"#))[0].declared()).map(|_| ()))
+    };
+    let in_field = "default: the default cannot be sent in a header field";
+    let in_cookie = "default: the default cannot be sent in a cookie";
+    for (schema, of_header, of_cookie) in [
+        (r#"{"type":"integer","default":1}"#, "", ""),
+        (r#"{"default":"a, b"}"#, "", in_cookie),
+        (r#"{"default":" a"}"#, in_field, in_cookie),
+        (r#"{"default":"a\nb"}"#, in_field, in_cookie),
+        (r#"{"default":"\""}"#, "", in_cookie),
+        (r#"{"default":"ü"}"#, "", in_cookie),
+        (r#"{"type":"array","default":["a","b"]}"#, "", "type: text is one of string, integer, number, boolean"),
+        (r#"{"type":"array","default":["a,b"]}"#, in_field, "type: text is one of string, integer, number, boolean"),
+        (r#"{"type":"array","default":["a",""]}"#, in_field, "type: text is one of string, integer, number, boolean"),
+        (
+            r#"{"type":"object"}"#,
+            "type: text is one of string, integer, number, boolean, or an array of these",
+            "type: text is one of string, integer, number, boolean",
+        ),
+        (
+            r#"{"type":"integer","default":"x"}"#,
+            "default: the default breaks the schema: must be integer",
+            "default: the default breaks the schema: must be integer",
+        ),
+        (
+            r#"{"optional":true,"default":"x"}"#,
+            "optional: both `optional` and `default`",
+            "optional: both `optional` and `default`",
+        ),
+    ] {
+        assert_eq!(header(schema), of_header, "header {schema}");
+        assert_eq!(cookie(schema), of_cookie, "cookie {schema}");
+    }
+}
