@@ -7,6 +7,8 @@
 //! - `raw`     — bytes that a stranger may send: framing, targets, sizes, forged headers
 //! - `guard`   — deadlines, caps, the flood guard and the memory of bodies
 //! - `bodies`  — checked and streamed request bodies
+//! - `parameters` — header fields and cookies as parameters, and which fields pass
+//! - `observe` — what violates a contract that only observes
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `reload` — generations change under load, bad files, SIGTERM
@@ -25,6 +27,8 @@ mod examples;
 mod forwarding;
 mod guard;
 mod limits;
+mod observe;
+mod parameters;
 mod process;
 mod raw;
 mod reload;
