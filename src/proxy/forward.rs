@@ -4,6 +4,9 @@
 //! the client nominated in `Connection`: a field set earlier could be nominated away. Fields that only the gateway
 //! may send are taken out first, whatever their spelling, and then written anew.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{

@@ -13,7 +13,10 @@ fn shown(result: Result<HeaderMap, Violations>) -> String {
     }
 }
 
-fn header(parameters: &str, sent: &[(&str, &[u8])]) -> String {
+/// Names and values as they came.
+type Fields<'a> = &'a [(&'a str, &'a [u8])];
+
+fn header(parameters: &str, sent: Fields<'_>) -> String {
     shown(passed(&FieldContract::new(header_parameters(parameters), None), fields(sent)))
 }
 
@@ -25,7 +28,7 @@ fn cookie(parameters: &str, undeclared: Undeclared, sent: &[&str]) -> String {
 
 #[test]
 fn a_scalar_field_is_read_by_its_type_and_written_once() {
-    let rows: [(&str, &[(&str, &[u8])], &str); 19] = [
+    let rows: [(&str, Fields<'_>, &str); 19] = [
         (r#"{"x-page":{"type":"integer"}}"#, &[("X-Page", b"5")], "x-page: 5"),
         (r#"{"x-page":{"type":"integer"}}"#, &[("x-page", b" \t5\t")], "x-page: 5"),
         (r#"{"x-page":{"type":"integer"}}"#, &[("x-page", b"-0")], "x-page: 0"),
@@ -56,7 +59,7 @@ fn a_list_comes_in_one_field_or_many_and_leaves_one_field_for_each_item() {
     const LIST: &str =
         r#"{"x-n":{"type":"array","items":{"type":"integer","maximum":9},"maxItems":3,"uniqueItems":true}}"#;
     const TEXTS: &str = r#"{"x-n":{"type":"array","default":["a","b"]}}"#;
-    let rows: [(&str, &[(&str, &[u8])], &str); 15] = [
+    let rows: [(&str, Fields<'_>, &str); 15] = [
         (LIST, &[("x-n", b"1,2 ,\t3")], "x-n: 1 | x-n: 2 | x-n: 3"),
         (LIST, &[("x-n", b"1"), ("X-N", b"2,3")], "x-n: 1 | x-n: 2 | x-n: 3"),
         (LIST, &[("x-n", b",1,,2, ")], "x-n: 1 | x-n: 2"),
