@@ -320,7 +320,7 @@ fn contract(
             finish(route, service_target, violations, AdmittedBody::Streamed).map(Decision::Forward)
         }
         BodyContract::None => Ok(Decision::ReadBody(Pending { route, service_target, violations, media: None })),
-        BodyContract::Json(_) | BodyContract::Form(_) => {
+        BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_) => {
             let media = match route.contract.accept(&parts.headers) {
                 Ok(media) => media,
                 // Without a body its type means nothing: what is missing is said instead.

@@ -29,6 +29,16 @@ pub(super) enum MediaKind {
     Form,
 }
 
+impl MediaKind {
+    /// The JSON type that the service is told.
+    pub(super) fn json(self) -> Cow<'static, str> {
+        match self {
+            Self::Json(media) => media,
+            Self::Unread | Self::Form => Cow::Borrowed(JSON),
+        }
+    }
+}
+
 /// Why a body is answered with 415.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MediaFault {

@@ -10,6 +10,7 @@
 //! Not here: limits on size, percent-encoding of path values for their place in the service path, and multipart
 //! forms, which are answered with 415 for now.
 
+mod document;
 mod form;
 mod grammar;
 mod json;
@@ -20,6 +21,7 @@ mod parameter;
 mod rules;
 mod schema;
 mod text;
+mod tree;
 mod types;
 mod unique;
 mod violation;
@@ -33,12 +35,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 use smallvec::SmallVec;
 
+pub use document::{DocumentContract, DocumentFault, DocumentSource, ReplyModel};
 pub use form::FormContract;
-pub use grammar::{Blame, SchemaFault};
+pub use grammar::{Blame, SchemaFault, Weight};
 pub use json::JsonContract;
 pub use media_type::{Media, MediaFault};
 pub use pairs::MAX_PAIRS;
 pub use parameter::{Declared, Member, Position, TextParameter};
+pub use tree::{MAX_DEPTH, MAX_VALUES};
 pub use violation::{Loc, LocPart, MAX_VIOLATIONS, Violation, ViolationKind, Violations};
 
 use media_type::{FORM, MediaKind, accept_form, accept_json};
@@ -96,6 +100,8 @@ pub enum BodyContract {
     Any,
     /// Members of a JSON object.
     Json(JsonContract),
+    /// A JSON document of any type.
+    Document(DocumentContract),
     /// Fields of an urlencoded form.
     Form(FormContract),
 }
@@ -124,7 +130,7 @@ impl Contract {
     pub fn accept(&self, headers: &HeaderMap) -> Result<Media, MediaFault> {
         match &self.body {
             BodyContract::None | BodyContract::Any => Ok(Media(MediaKind::Unread)),
-            BodyContract::Json(_) => accept_json(headers),
+            BodyContract::Json(_) | BodyContract::Document(_) => accept_json(headers),
             BodyContract::Form(_) => accept_form(headers),
         }
     }
@@ -144,8 +150,8 @@ impl Contract {
         let (bytes, content_type) = match (&self.body, media.0) {
             (BodyContract::None, _) => return CheckedBody::Nothing,
             (BodyContract::Any, _) => return CheckedBody::Unread,
-            (BodyContract::Json(json), MediaKind::Json(media)) => (json.check(body, violations), media),
-            (BodyContract::Json(json), _) => (json.check(body, violations), Cow::Borrowed(media_type::JSON)),
+            (BodyContract::Json(json), media) => (json.check(body, violations), media.json()),
+            (BodyContract::Document(document), media) => (document.check(body, violations), media.json()),
             (BodyContract::Form(form), _) => (form.check(body, violations), Cow::Borrowed(FORM)),
         };
         bytes.map_or(CheckedBody::Nothing, |bytes| CheckedBody::Bytes { bytes, content_type })

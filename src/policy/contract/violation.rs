@@ -130,7 +130,9 @@ pub enum ViolationKind {
     UniqueItems,
     /// A name that the contract does not declare.
     ExtraForbidden,
-    /// A body that is not JSON.
+    /// A JSON object that has a name twice.
+    DuplicateName,
+    /// A body that is not JSON, or nested too deep.
     JsonInvalid,
     /// A string that is not of the format.
     Format,
@@ -168,6 +170,7 @@ impl ViolationKind {
             Self::TooLong => "too_long",
             Self::UniqueItems => "unique_items",
             Self::ExtraForbidden => "extra_forbidden",
+            Self::DuplicateName => "duplicate_name",
             Self::JsonInvalid => "json_invalid",
             Self::Format => "format",
             Self::ValueError => "value_error",
@@ -237,6 +240,8 @@ impl<'a> At<'a> {
     pub(super) const PATH: At<'static> = At { parent: None, step: Step::Source("path") };
     pub(super) const QUERY: At<'static> = At { parent: None, step: Step::Source("query") };
     pub(super) const BODY: At<'static> = At { parent: None, step: Step::Source("body") };
+
+    pub(super) const REPLY: At<'static> = At { parent: None, step: Step::Source("reply") };
 
     pub(super) fn name(&'a self, name: &'a str) -> At<'a> {
         At { parent: Some(self), step: Step::Name(name) }
