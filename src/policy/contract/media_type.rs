@@ -79,6 +79,14 @@ pub(super) fn accept_form(headers: &HeaderMap) -> Result<Media, MediaFault> {
     }
 }
 
+/// Whether a reply says that it is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_TYPE).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        essence == JSON || is_json_variant(&essence)
+    })
+}
+
 fn is_json_variant(essence: &str) -> bool {
     essence
         .strip_prefix("application/")

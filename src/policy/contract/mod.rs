@@ -39,7 +39,7 @@ pub use document::{DocumentContract, DocumentFault, DocumentSource, ReplyModel};
 pub use form::FormContract;
 pub use grammar::{Blame, SchemaFault, Weight};
 pub use json::JsonContract;
-pub use media_type::{Media, MediaFault};
+pub use media_type::{Media, MediaFault, is_json};
 pub use pairs::MAX_PAIRS;
 pub use parameter::{Declared, Member, Position, TextParameter};
 pub use tree::{MAX_DEPTH, MAX_VALUES};
