@@ -1,8 +1,9 @@
 //! The files that `schema_file` names, and those that they refer to.
 //!
 //! A relative `schema_file` starts at the file that names it. A `$ref` may lead to another file in the directory of
-//! the configuration or below it, never out of it and never over the network; where a schema has an `$id` of its own,
-//! a relative `$ref` still means the file beside it. Every file is read once, counts for the hash of the
+//! that file or of the configuration, or below either, never out of them and never over the network. A file whose
+//! schema has an `$id` stands in the directory of that URI, too, so that references relative to it mean the files
+//! beside it. Every file is read once, counts for the hash of the
 //! configuration and is watched like the others. Placeholders and `include` mean nothing in these files.
 //!
 //! Not here: whether a schema is right; that is the compiler's part.
@@ -125,6 +126,7 @@ impl Schemas<'_, '_> {
         let mut files = vec![(self.found.files[first].uri.clone(), first)];
         let mut known: HashSet<String> = HashSet::from([files[0].0.clone()]);
         let mut next = 0;
+        let root = directory_of(&self.found.files[first].path);
         while let Some((uri, file)) = files.get(next).cloned() {
             next += 1;
             let scan = references::scan(&uri, &self.found.files[file].schema);
@@ -134,7 +136,7 @@ impl Schemas<'_, '_> {
                     continue;
                 }
                 known.insert(reference.uri.clone());
-                if let Some(target) = self.follow(file, &reference) {
+                if let Some(target) = self.follow(file, &reference, &root) {
                     // A file beside one with an `$id` is meant by two names.
                     let own = self.found.files[target].uri.clone();
                     known.insert(own.clone());
@@ -149,10 +151,12 @@ impl Schemas<'_, '_> {
     }
 
     /// The file that a reference leads to. What leads nowhere at all is left to the compiler.
-    fn follow(&mut self, file: usize, reference: &Reference) -> Option<usize> {
-        let path = match reference.uri.strip_prefix("file://") {
-            Some(path) => PathBuf::from(percent_decode_str(path).decode_utf8().ok()?.into_owned()),
-            None => directory_of(&self.found.files[file].path).join(reference.relative.as_deref()?),
+    fn follow(&mut self, file: usize, reference: &Reference, root: &Path) -> Option<usize> {
+        let decoded = |path: &str| percent_decode_str(path).decode_utf8().ok().map(|path| path.into_owned());
+        let path = match (&reference.beside, reference.uri.strip_prefix("file://")) {
+            (Some(beside), _) => directory_of(&self.found.files[file].path).join(decoded(beside)?),
+            (None, Some(path)) => PathBuf::from(decoded(path)?),
+            (None, None) => return None,
         };
         let mut place = SchemaFiles::place(file);
         for step in &reference.pointer {
@@ -163,9 +167,9 @@ impl Schemas<'_, '_> {
         }
         let shown = &reference.written;
         let real = fs::canonicalize(&path).map_err(|error| format!("cannot read {shown}: {error}"));
-        let found = real.and_then(|real| match self.may_read(&real) {
+        let found = real.and_then(|real| match self.may_read(&real, root) {
             true => self.open(&path).map_err(|why| format!("cannot read {shown}: {why}")),
-            false => Err(format!("{shown} is outside of the configuration's directory")),
+            false => Err(format!("{shown} is outside of the directories of the configuration and of this schema")),
         });
         found.unwrap_or_else(|message| {
             self.loader.report.error(place, message);
@@ -173,8 +177,9 @@ impl Schemas<'_, '_> {
         })
     }
 
-    fn may_read(&self, real: &Path) -> bool {
-        self.loader.directory.iter().any(|directory| {
+    /// Whether a file is below the directory of the configuration, or of the document that leads to it.
+    fn may_read(&self, real: &Path, root: &Path) -> bool {
+        self.loader.directory.iter().map(PathBuf::as_path).chain([root]).any(|directory| {
             fs::canonicalize(directory_or_here(directory)).is_ok_and(|directory| real.starts_with(directory))
         })
     }

@@ -12,7 +12,7 @@
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
-use super::rules::{is_known_format, validator};
+use super::rules::validator;
 use super::schema::BuildFault;
 use super::types::Types;
 
@@ -138,7 +138,8 @@ const KEYWORDS: [(&str, Holds, Types); 57] = [
 const DIALECTS: [&str; 2] =
     ["https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2020-12/schema#"];
 
-/// The formats that are checked.
+/// The formats that are checked. Those for internationalised names (`idn-…`) would need tables far larger than all
+/// the rest, and are unknown here.
 const FORMATS: [&str; 17] = [
     "date",
     "date-time",
@@ -177,6 +178,11 @@ const REQUIRED_HELP: &str = "remove it: a parameter is required unless it says `
 enum Equal {
     Allowed,
     Excluded,
+}
+
+/// Whether a format is asserted.
+pub(super) fn is_known_format(format: &str) -> bool {
+    FORMATS.contains(&format)
 }
 
 /// Every fault of a parameter's schema.

@@ -75,11 +75,6 @@ pub(super) fn validator(schema: &Value) -> Built<Validator> {
         .map_err(Box::new)
 }
 
-/// Whether a format is one that the validator asserts.
-pub(super) fn is_known_format(format: &str) -> bool {
-    jsonschema::options().is_known_format(jsonschema::Draft::Draft202012, format)
-}
-
 /// The members of `schema` with these names.
 pub(super) fn part(schema: &Map<String, Value>, keywords: &[&str]) -> Map<String, Value> {
     let chosen = keywords.iter().filter_map(|keyword| schema.get_key_value(*keyword));

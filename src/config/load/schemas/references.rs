@@ -11,6 +11,8 @@ pub(super) struct Scan {
     /// The URIs by which schemas in it can be referred to.
     pub(super) identities: Vec<String>,
     pub(super) references: Vec<Reference>,
+    /// The directories of the file's URIs: the one it was asked for by, and its `$id`.
+    directories: Vec<String>,
 }
 
 /// A reference to another schema.
@@ -20,8 +22,8 @@ pub(super) struct Reference {
     pub(super) uri: String,
     /// As it is written.
     pub(super) written: String,
-    /// Its path, if it is written without a scheme.
-    pub(super) relative: Option<String>,
+    /// The path from this file to the one that is meant, where a URI of this file stands for its directory.
+    pub(super) beside: Option<String>,
     /// Where it stands.
     pub(super) pointer: Vec<String>,
 }
@@ -32,7 +34,10 @@ const PLAIN: [&str; 4] = ["enum", "const", "default", "examples"];
 
 /// Looks through a file that is called `uri`.
 pub(super) fn scan(uri: &str, schema: &Value) -> Scan {
-    let mut scan = Scan::default();
+    let id = schema.get("$id").and_then(Value::as_str).and_then(|id| resolved(uri, id));
+    let directory = |uri: &str| Some(format!("{}/", uri.rsplit_once('/')?.0));
+    let directories = [Some(uri), id.as_deref()].into_iter().flatten().filter_map(directory).collect();
+    let mut scan = Scan { directories, ..Scan::default() };
     schema_at(uri, schema, &mut Vec::new(), &mut scan);
     scan
 }
@@ -72,10 +77,9 @@ fn reference_at(base: &str, keywords: &Map<String, Value>, keyword: &str, pointe
     let Some(written) = keywords.get(keyword).and_then(Value::as_str) else { return };
     let path = written.split('#').next().unwrap_or_default();
     let Some(uri) = resolved(base, written).filter(|_| !path.is_empty()) else { return };
-    let has_scheme = uri::from_str(path).is_ok_and(|_| path.split('/').next().is_some_and(|first| first.contains(':')));
-    let relative = (!has_scheme).then(|| path.to_owned());
+    let beside = scan.directories.iter().find_map(|directory| uri.strip_prefix(directory.as_str())).map(str::to_owned);
     let pointer = pointer.iter().cloned().chain([keyword.to_owned()]).collect();
-    scan.references.push(Reference { uri, written: written.to_owned(), relative, pointer });
+    scan.references.push(Reference { uri, written: written.to_owned(), beside, pointer });
 }
 
 /// The absolute URI without a fragment.
@@ -104,16 +108,29 @@ mod tests {
         let found: Vec<_> = scan
             .references
             .iter()
-            .map(|found| (found.uri.as_str(), found.relative.as_deref(), found.pointer.join("/")))
+            .map(|found| (found.uri.as_str(), found.beside.as_deref(), found.pointer.join("/")))
             .collect();
         let rows = [
             ("file:///dir/a.json", Some("a.json"), "$ref"),
             ("file:///dir/b.json", Some("b.json"), "properties/$ref/$ref"),
             ("file:///dir/d.json", Some("d.json"), "allOf/1/$dynamicRef"),
-            ("https://e.test/dir/f.json", Some("f.json"), "$defs/e/items/$ref"),
+            ("https://e.test/dir/f.json", None, "$defs/e/items/$ref"),
             ("https://g.test/g.json", None, "not/$ref"),
         ];
-        assert_eq!(found, rows.map(|(uri, relative, pointer)| (uri, relative, pointer.to_owned())));
+        assert_eq!(found, rows.map(|(uri, beside, pointer)| (uri, beside, pointer.to_owned())));
         assert_eq!(scan.identities, ["https://e.test/dir/e.json"]);
+    }
+
+    #[test]
+    fn an_identity_stands_for_the_directory_of_its_file() {
+        let schema = serde_json::json!({
+            "$id": "https://a.test/s/order.json",
+            "items": { "$ref": "item.json" },
+            "not": { "$id": "deep/", "$ref": "below.json#x" },
+            "allOf": [{ "$ref": "https://a.test/s/named.json" }, { "$ref": "../above.json" }],
+        });
+        let found = scan("file:///dir/order.json", &schema).references;
+        let found: Vec<_> = found.iter().map(|found| found.beside.as_deref()).collect();
+        assert_eq!(found, [Some("item.json"), Some("deep/below.json"), Some("named.json"), None]);
     }
 }

@@ -11,7 +11,8 @@ use jsonschema::{ValidationError, Validator};
 use referencing::{Draft, Error, Registry, Resolver, ResourceRef, Retrieve, SPECIFICATIONS, Uri};
 use serde_json::{Map, Value};
 
-use super::super::rules::{Bound, Span, Values, is_known_format, part, validator};
+use super::super::grammar::is_known_format;
+use super::super::rules::{Bound, Span, Values, part, validator};
 use super::super::types::Types;
 use super::elements::{Contains, Items, Members, Others};
 use super::{Applied, Condition, Node, NodeId, Schema};
