@@ -271,13 +271,13 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         let mut members = Members { entries: Vec::new(), names: HashSet::default() };
         loop {
             let at = self.at.name(&name);
-            let fresh = members.is_new(&name);
-            if !fresh {
+            let known = members.has(&name);
+            if known {
                 self.reader.violations.borrow_mut().push(&at, Kind::DuplicateName, "is there twice");
             }
             let value = map.next_value_seed(Node { reader: self.reader, at: &at, depth })?;
-            if fresh {
-                members.entries.push((name, value));
+            if !known {
+                members.add(name, value);
             }
             name = match map.next_key_seed(Key(&self.reader.text))? {
                 None => return Ok(Json::Object(members.entries)),
@@ -296,14 +296,21 @@ struct Members<'de> {
 }
 
 impl<'de> Members<'de> {
-    fn is_new(&mut self, name: &Cow<'de, str>) -> bool {
-        if self.entries.len() < FEW {
-            return !self.entries.iter().any(|(known, _)| known == name);
-        }
+    fn has(&self, name: &str) -> bool {
         if self.names.is_empty() {
+            return self.entries.iter().any(|(known, _)| known == name);
+        }
+        self.names.contains(name)
+    }
+
+    fn add(&mut self, name: Cow<'de, str>, value: Json<'de>) {
+        if self.entries.len() == FEW {
             self.names.extend(self.entries.iter().map(|(name, _)| name.clone()));
         }
-        self.names.insert(name.clone())
+        if self.entries.len() >= FEW {
+            self.names.insert(name.clone());
+        }
+        self.entries.push((name, value));
     }
 }
 
