@@ -9,6 +9,7 @@
 mod compose;
 mod parse;
 mod placeholder;
+mod schemas;
 #[cfg(test)]
 mod tests;
 
@@ -36,12 +37,12 @@ const VERSION: u32 = 1;
 pub struct Loaded {
     /// What was written.
     pub config: Config,
-    /// SHA-256 of the whole value after includes, merges and placeholders, in hexadecimal. Comments, layout and the
-    /// way a file is split do not change it.
+    /// SHA-256 of the whole value after includes, merges and placeholders, and of all schema files, in hexadecimal.
+    /// Comments, layout and the way a file is split do not change it.
     pub text_hash: String,
     /// The values that came from placeholders and must not be shown.
     pub interpolated: Vec<Place>,
-    /// Every file that was read, those of `${file:…}` too. The named file is first.
+    /// Every file that was read, those of `${file:…}` and schemas too. The named file is first.
     pub files: Vec<PathBuf>,
 }
 
@@ -83,16 +84,20 @@ struct Loader<'e> {
     report: Report,
     sources: Sources,
     files: Vec<PathBuf>,
+    /// Where the named file is; absent: there are no files.
+    directory: Option<PathBuf>,
     /// The merged value, once every file could be parsed.
     value: Option<Value>,
 }
 
 impl<'e> Loader<'e> {
     fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
-        Self { env, report: Report::default(), sources: Sources::default(), files: Vec::new(), value: None }
+        let (report, sources) = (Report::default(), Sources::default());
+        Self { env, report, sources, files: Vec::new(), directory: None, value: None }
     }
 
     fn main(&mut self, name: String, bytes: Vec<u8>, directory: Option<&Path>) {
+        self.directory = directory.map(Path::to_owned);
         let (_, main) = self.document(name, bytes, directory);
         if let Some(main) = main {
             self.value = compose::compose(self, main, directory);
@@ -167,15 +172,17 @@ impl<'e> Loader<'e> {
         for fault in faults {
             self.report.fault(fault);
         }
-        let config = config?;
+        let mut config = config?;
         if config.version != VERSION {
             self.refuse_version();
             return None;
         }
         let mut interpolated = Vec::new();
         placeholder::places(value, &Place::root(), &mut interpolated);
+        config.schema_files = schemas::load(self, &config);
+        let text_hash = hash(value, config.schema_files.files.iter().map(|file| &file.schema));
         let files = std::mem::take(&mut self.files);
-        Some(Loaded { config, text_hash: hash(value), interpolated, files })
+        Some(Loaded { config, text_hash, interpolated, files })
     }
 
     fn refuse_version(&mut self) {
@@ -203,10 +210,17 @@ fn read_file(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {largest} bytes")))
 }
 
-/// The SHA-256 of a value. Each node is written with its kind and length, so that no two values are written alike.
-fn hash(value: &Value) -> String {
+/// The SHA-256 of a value and of the schemas it names. Each node is written with its kind and length, so that no two
+/// values are written alike.
+fn hash<'s>(value: &Value, schemas: impl Iterator<Item = &'s serde_json::Value>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     write_node(&mut context, value);
+    for schema in schemas {
+        let text = schema.to_string();
+        context.update(b"j");
+        context.update(&text.len().to_le_bytes());
+        context.update(text.as_bytes());
+    }
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -12,6 +12,7 @@ mod load;
 mod mask;
 mod place;
 mod report;
+mod schema_files;
 mod values;
 
 use indexmap::IndexMap;
@@ -22,6 +23,7 @@ pub use decode::{Fault, decode};
 pub use load::{Loaded, load, load_text};
 pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
+pub use schema_files::{SchemaFile, SchemaFiles};
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
 
 /// A whole configuration file, version 1.
@@ -77,6 +79,9 @@ pub struct Config {
     /// What passes.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// The files that `schema_file` names. No key of the configuration: loading fills it.
+    #[serde(skip)]
+    pub schema_files: SchemaFiles,
 }
 
 fn default_timezone() -> String {

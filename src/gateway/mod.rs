@@ -20,7 +20,7 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::policy::authenticate::{KeyPlace, Keyring, Part};
-use crate::policy::contract::{Contract, Mode};
+use crate::policy::contract::{Contract, Mode, ReplyModel};
 use crate::policy::flood::Flood;
 use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Subject};
@@ -141,6 +141,8 @@ pub struct Route {
     pub response_headers: HeaderEdits,
     /// Whether the service's own headers reach the client.
     pub service_headers: ServiceHeaders,
+    /// What a successful JSON reply must be.
+    pub response_model: Option<ReplyModel>,
     /// Its metrics.
     pub metrics: RouteMetrics,
 }

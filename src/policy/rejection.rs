@@ -73,6 +73,8 @@ pub enum Rejection {
     ServiceTimeout,
     /// The service's reply is not HTTP, or broke off.
     ServiceReply,
+    /// The service's reply does not fit the route's model.
+    BadReply,
     /// A fault of the gateway.
     Internal,
 }
@@ -126,7 +128,7 @@ impl Rejection {
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
             Self::TransferCoding => 501,
-            Self::ServiceReply => 502,
+            Self::ServiceReply | Self::BadReply => 502,
             Self::ServiceDown | Self::BodyMemory => 503,
             Self::ServiceTimeout => 504,
         }
@@ -159,6 +161,7 @@ impl Rejection {
             Self::ServiceDown => "service-unavailable",
             Self::ServiceTimeout => "service-timeout",
             Self::ServiceReply => "service-reply",
+            Self::BadReply => "bad-reply",
             Self::Internal => "internal",
         }
     }
@@ -191,6 +194,7 @@ impl Rejection {
             Self::ServiceDown => "The service cannot be reached.",
             Self::ServiceTimeout => "The service did not answer in time.",
             Self::ServiceReply => "The service's reply could not be used.",
+            Self::BadReply => "The service's reply does not fit what this route promises.",
             Self::Internal => "The gateway failed.",
         })
     }
@@ -223,6 +227,7 @@ impl Rejection {
             | Self::ServiceDown
             | Self::ServiceTimeout
             | Self::ServiceReply
+            | Self::BadReply
             | Self::Internal => {}
         }
     }
@@ -275,7 +280,7 @@ impl Rejection {
             Self::NotFound => serde_json::to_vec(&FastapiDetail { detail: "Not Found" }),
             Self::MethodNotAllowed(_) => serde_json::to_vec(&FastapiDetail { detail: "Method Not Allowed" }),
             Self::ServiceDown => serde_json::to_vec(&FastapiDetail { detail: "Service is unavailable." }),
-            Self::ServiceReply | Self::ServiceTimeout => {
+            Self::ServiceReply | Self::BadReply | Self::ServiceTimeout => {
                 serde_json::to_vec(&FastapiDetail { detail: "Service error." })
             }
             _ => serde_json::to_vec(&FastapiDetail { detail: self.detail() }),

@@ -331,7 +331,7 @@ fn contract(
         BodyContract::None => {
             Ok(Decision::ReadBody(Pending { route, service_target, fields, violations, media: None }))
         }
-        BodyContract::Json(_) | BodyContract::Form(_) => {
+        BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_) => {
             let media = match route.contract.accept(&parts.headers) {
                 Ok(media) => media,
                 // Without a body its type means nothing: what is missing is said instead.

@@ -2,8 +2,8 @@
 //!
 //! pingora connects to the service before it lets a filter see the first byte of a body, and a body read earlier is
 //! lost to it. So a checked body is read here, within a deadline and a process-wide memory budget, and then the
-//! session is [swapped](swap_in) for [`Substituted`], a session that presents the checked bytes as a replayable body
-//! and passes everything else to the real one. [`swap_out`] puts the real session back before pingora decides
+//! session is [swapped](swap_in) for [`Substituted`], a session that presents the checked bytes as a replayable body,
+//! lets a [`Hold`] decide when a reply is written, and passes everything else to the real one. [`swap_out`] puts the real session back before pingora decides
 //! whether the connection is kept alive: it must run first in `logging` and in `fail_to_proxy`.
 //!
 //! The trait behind this is public in pingora, but not promised to be stable; the integration test
@@ -27,10 +27,21 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::policy::rejection::{Malformed, Rejection};
 
+use super::reply::model::Hold;
+
 /// The memory that bodies under check may take, all requests together.
 #[derive(Debug, Default)]
 pub struct BodyMemory {
     used: AtomicU64,
+}
+
+/// Memory that can grow within the budget of all bodies under check.
+#[derive(Debug)]
+pub struct Lease {
+    /// What is taken.
+    pub memory: Reservation,
+    /// The budget, in bytes.
+    pub budget: u64,
 }
 
 /// A part of [`BodyMemory`], given back on drop.
@@ -64,6 +75,13 @@ impl Reservation {
             }
             Err(_) => Err(Rejection::BodyMemory),
         }
+    }
+}
+
+impl Lease {
+    /// Takes more, if there is any.
+    pub fn grow_to(&mut self, bytes: u64) -> Result<(), Rejection> {
+        self.memory.grow_to(bytes, self.budget)
     }
 }
 
@@ -163,11 +181,11 @@ fn body_fault(error: &Error) -> Rejection {
 /// Where the real session waits while a [`Substituted`] one stands in.
 pub type Slot = Arc<Mutex<Option<Box<ServerSession>>>>;
 
-/// Lets `body` stand for what the client sent.
-pub fn swap_in(session: &mut Session, body: Bytes) -> Slot {
+/// Lets `body`, if there is one, stand for what the client sent, and `hold` decide on the reply.
+pub fn swap_in(session: &mut Session, body: Option<Bytes>, hold: Option<Arc<Hold>>) -> Slot {
     let slot = Slot::default();
     let real = std::mem::replace(&mut session.downstream_session, placeholder());
-    let substituted = Substituted { real: Some(real), body, slot: Arc::clone(&slot) };
+    let substituted = Substituted { real: Some(real), body, hold, slot: Arc::clone(&slot) };
     *session.downstream_session = ServerSession::new_custom(Box::new(substituted));
     slot
 }
@@ -185,11 +203,13 @@ fn placeholder() -> Box<ServerSession> {
     Box::new(ServerSession::new_custom(Box::new(())))
 }
 
-/// A session whose body has been read, checked and rewritten.
+/// A session whose body has been read, checked and rewritten, or whose reply is not written as it comes.
 struct Substituted {
     /// Present until drop.
     real: Option<Box<ServerSession>>,
-    body: Bytes,
+    /// Absent: the client's own, as it comes.
+    body: Option<Bytes>,
+    hold: Option<Arc<Hold>>,
     slot: Slot,
 }
 
@@ -214,30 +234,44 @@ type MessageReader = Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin 
 #[async_trait]
 impl CustomSession for Substituted {
     fn is_body_done(&mut self) -> bool {
-        true
+        self.body.is_some() || self.real_mut().is_body_done()
     }
 
     fn is_body_empty(&mut self) -> bool {
-        self.body.is_empty()
+        match &self.body {
+            Some(body) => body.is_empty(),
+            None => self.real_mut().is_body_empty(),
+        }
     }
 
-    fn enable_retry_buffering(&mut self) {}
+    fn enable_retry_buffering(&mut self) {
+        if self.body.is_none() {
+            self.real_mut().enable_retry_buffering();
+        }
+    }
 
     fn retry_buffer_truncated(&self) -> bool {
-        false
+        self.body.is_none() && self.real().retry_buffer_truncated()
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {
-        (!self.body.is_empty()).then(|| self.body.clone())
+        match &self.body {
+            Some(body) => (!body.is_empty()).then(|| body.clone()),
+            None => self.real().get_retry_buffer(),
+        }
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        Ok(None)
+        match &self.body {
+            Some(_) => Ok(None),
+            None => self.real_mut().read_request_body().await,
+        }
     }
 
-    /// The body is read; what is left to notice is a client that leaves.
-    async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
-        self.real_mut().read_body_or_idle(true).await
+    /// Once the body is read, what is left to notice is a client that leaves.
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        let read = no_body_expected || self.body.is_some();
+        self.real_mut().read_body_or_idle(read).await
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
@@ -295,7 +329,14 @@ impl CustomSession for Substituted {
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        self.real_mut().response_duplex_vec(tasks).await
+        let tasks = match &self.hold {
+            Some(hold) => hold.pass(tasks)?,
+            None => Some(tasks),
+        };
+        match tasks {
+            Some(tasks) => self.real_mut().response_duplex_vec(tasks).await,
+            None => Ok(false),
+        }
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {

@@ -16,6 +16,7 @@ use crate::policy::limit::{Granted, Permit};
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
 use super::client::{AddressText, RequestId};
+use super::reply::model::Hold;
 
 /// pingora's CTX.
 pub struct Exchange {
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub body_memory: Option<Reservation>,
     /// Set while a checked body stands in for the client's.
     pub slot: Option<Slot>,
+    /// Decides on the reply, where the route has a model of it.
+    pub hold: Option<Arc<Hold>>,
     /// Code of the rejection that ended the request.
     pub rejected: Option<&'static str>,
     /// What went wrong, for the access line.
@@ -137,6 +140,7 @@ impl Exchange {
             admission: None,
             body_memory: None,
             slot: None,
+            hold: None,
             rejected: None,
             cause: None,
             service: ServiceTimes::default(),

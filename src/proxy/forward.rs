@@ -26,6 +26,7 @@ use crate::policy::rejection::X_REQUEST_ID;
 
 use super::admit::{Admission, AdmittedBody};
 use super::exchange::{Exchange, Peer};
+use super::reply::model;
 
 /// How many fields the gateway adds to most requests.
 const ADDED: usize = 8;
@@ -77,6 +78,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         }
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());
+    model::ask(headers, route);
     route.request_headers.apply(headers);
     request.uri = http::Uri::from_maybe_shared(admission.service_target.clone())
         .or_err(ErrorType::InternalError, "service path is no URI")?;

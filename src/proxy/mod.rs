@@ -40,8 +40,10 @@ use crate::policy::rejection::Rejection;
 use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry};
 
 use admit::{Admission, AdmittedBody, Decision};
-use body::{BodyLimits, Keep};
+use answer::Prepared;
+use body::{BodyLimits, Keep, Lease};
 use exchange::{Exchange, InFlight};
+use reply::model;
 
 pub use body::BodyMemory;
 pub use guard::{Connections, GuardedApp};
@@ -118,15 +120,15 @@ impl Proxy {
             Ok(admission) => admission,
             Err(rejection) => return Ok(Some(rejection)),
         };
-        match &admission.body {
-            AdmittedBody::Checked { bytes, .. } | AdmittedBody::Observed(bytes) => {
-                exchange.slot = Some(body::swap_in(session, bytes.clone()))
-            }
+        let body = match &admission.body {
+            AdmittedBody::Checked { bytes, .. } | AdmittedBody::Observed(bytes) => Some(bytes.clone()),
             // The body was read off, since nobody declared it: pingora must not look for it.
-            AdmittedBody::None if exchange.body_memory.is_some() => {
-                exchange.slot = Some(body::swap_in(session, Bytes::new()));
-            }
-            AdmittedBody::None | AdmittedBody::Streamed => {}
+            AdmittedBody::None if exchange.body_memory.is_some() => Some(Bytes::new()),
+            AdmittedBody::None | AdmittedBody::Streamed => None,
+        };
+        exchange.hold = admission.route.response_model.as_ref().map(|_| Arc::default());
+        if body.is_some() || exchange.hold.is_some() {
+            exchange.slot = Some(body::swap_in(session, body, exchange.hold.clone()));
         }
         exchange.admission = Some(admission);
         Ok(None)
@@ -273,6 +275,13 @@ impl ProxyHttp for Proxy {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
+        if let Some(hold) = exchange.hold.as_ref()
+            && model::concerns(&session.req_header().method, response)
+        {
+            let budget = exchange.gateway.request_limits.body_memory;
+            let memory = Lease { memory: self.state.bodies.reserve(), budget };
+            hold.begin(route, response, memory, Prepared::of(session, exchange));
+        }
         edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }
 
@@ -301,6 +310,10 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
         Self::restore(session, exchange);
+        if let Some(fault) = exchange.hold.take().and_then(|hold| hold.take_fault()) {
+            exchange.rejected = Some(fault.rejection().code());
+            exchange.cause = Some(fault.cause());
+        }
         guard::mark_idle(session);
         self.record(session, error, exchange);
         // What the request held is free before its connection waits for the next one.

@@ -9,6 +9,7 @@
 //! - `bodies`  — checked and streamed request bodies
 //! - `parameters` — header fields and cookies as parameters, and which fields pass
 //! - `observe` — what violates a contract that only observes
+//! - `suite`   — the published test suite of JSON Schema as request bodies
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `reload` — generations change under load, bad files, SIGTERM
@@ -32,3 +33,4 @@ mod parameters;
 mod process;
 mod raw;
 mod reload;
+mod suite;

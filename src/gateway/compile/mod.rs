@@ -5,6 +5,7 @@
 //! so that one run reports everything. A generation comes out only when the report has no error.
 
 mod callers;
+mod documents;
 mod headers;
 mod routes;
 mod services;

@@ -9,18 +9,19 @@ use http::Method;
 use http::header::HeaderValue;
 use indexmap::IndexMap;
 
-use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Report, Step, suggest};
+use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Report, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::template::Template;
 use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
-    Blame, BodyContract, Contract, Declared, FormContract, JsonContract, Member, Mode, PathContract, Position,
-    QueryContract, SchemaFault, TextParameter, Undeclared,
+    BodyContract, Contract, Declared, DocumentContract, FormContract, JsonContract, Member, Mode, PathContract,
+    Position, QueryContract, ReplyModel, SchemaFault, TextParameter, Undeclared, Weight,
 };
 use crate::telemetry::Telemetry;
 
 use super::callers::{Callers, Limits};
+use super::documents::{Documents, schema_fault};
 use super::headers;
 use super::services::Services;
 
@@ -106,6 +107,7 @@ impl RouteCompiler<'_> {
         };
         let query = self.query(undeclared);
         let body = self.body(undeclared);
+        let response_model = self.response_model();
         let access = self.access();
         let hidden = access.as_ref().map(|access| self.callers.hidden_from(access)).unwrap_or_default();
         let fields = self.fields(undeclared, &hidden);
@@ -147,6 +149,7 @@ impl RouteCompiler<'_> {
             request_headers,
             response_headers,
             service_headers: if written.override_headers { ServiceHeaders::Pass } else { ServiceHeaders::Hide },
+            response_model,
             metrics: self.telemetry.route(&written.name),
         };
         Some((route, host.ok()?))
@@ -306,7 +309,15 @@ impl RouteCompiler<'_> {
         }
         match &written.body {
             Some(config::Body::Any) => BodyContract::Any,
-            Some(config::Body::Document(_)) | None => BodyContract::None,
+            Some(config::Body::Document(document)) => {
+                let place = self.at("body");
+                let mut compiler = Documents { files: &self.config.schema_files, report: self.report };
+                // A document with a fault is one, so that nobody is told that no body is declared.
+                compiler
+                    .compile(document, &place, |source| DocumentContract::compile(source, undeclared))
+                    .map_or(BodyContract::Any, BodyContract::Document)
+            }
+            None => BodyContract::None,
         }
     }
 
@@ -343,19 +354,14 @@ impl RouteCompiler<'_> {
     }
 
     fn schema_faults(&mut self, place: &Place, faults: Vec<SchemaFault>) {
-        for SchemaFault { pointer, blame, message, help } in faults {
-            let mut place = place.clone();
-            for step in pointer {
-                place.0.push(step.parse().map_or_else(|_| Step::Key(step.clone()), Step::Index));
-            }
-            let problem = self.report.error(place, message);
-            if blame == Blame::Keyword {
-                problem.on_key();
-            }
-            if let Some(help) = help {
-                problem.help(help);
-            }
-        }
+        faults.into_iter().for_each(|fault| schema_fault(self.report, place.clone(), Weight::Error, fault));
+    }
+
+    fn response_model(&mut self) -> Option<ReplyModel> {
+        let document = self.written.response_model.as_ref()?;
+        let place = self.at("response_model");
+        let mut compiler = Documents { files: &self.config.schema_files, report: self.report };
+        compiler.compile(document, &place, ReplyModel::compile)
     }
 
     fn access(&mut self) -> Option<Access> {

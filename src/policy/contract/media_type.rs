@@ -29,6 +29,16 @@ pub(super) enum MediaKind {
     Form,
 }
 
+impl MediaKind {
+    /// The JSON type that the service is told.
+    pub(super) fn json(self) -> Cow<'static, str> {
+        match self {
+            Self::Json(media) => media,
+            Self::Unread | Self::Form => Cow::Borrowed(JSON),
+        }
+    }
+}
+
 /// Why a body is answered with 415.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MediaFault {
@@ -67,6 +77,14 @@ pub(super) fn accept_form(headers: &HeaderMap) -> Result<Media, MediaFault> {
         Some(_) => Ok(Media(MediaKind::Form)),
         None => Err(MediaFault::Type { expected: FORM }),
     }
+}
+
+/// Whether a reply says that it is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_TYPE).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        essence == JSON || is_json_variant(&essence)
+    })
 }
 
 fn is_json_variant(essence: &str) -> bool {

@@ -12,6 +12,7 @@
 //! forms, which are answered with 415 for now.
 
 mod cookies;
+mod document;
 mod fields;
 mod form;
 mod grammar;
@@ -23,6 +24,7 @@ mod parameter;
 mod rules;
 mod schema;
 mod text;
+mod tree;
 mod types;
 mod unique;
 mod violation;
@@ -37,13 +39,15 @@ use http::HeaderMap;
 use smallvec::SmallVec;
 
 pub use cookies::{CookieContract, CookieParameter};
+pub use document::{DocumentContract, DocumentFault, DocumentSource, ReplyModel};
 pub use fields::{CheckedFields, FieldContract, HeaderParameter, is_look_alike};
 pub use form::FormContract;
-pub use grammar::{Blame, SchemaFault};
+pub use grammar::{Blame, SchemaFault, Weight};
 pub use json::JsonContract;
-pub use media_type::{Media, MediaFault};
+pub use media_type::{Media, MediaFault, is_json};
 pub use pairs::MAX_PAIRS;
 pub use parameter::{Declared, Member, Position, TextParameter};
+pub use tree::{MAX_DEPTH, MAX_VALUES};
 pub use violation::{Loc, LocPart, MAX_VIOLATIONS, Violation, ViolationKind, Violations};
 
 use media_type::{FORM, MediaKind, accept_form, accept_json};
@@ -113,6 +117,8 @@ pub enum BodyContract {
     Any,
     /// Members of a JSON object.
     Json(JsonContract),
+    /// A JSON document of any type.
+    Document(DocumentContract),
     /// Fields of an urlencoded form.
     Form(FormContract),
 }
@@ -141,7 +147,7 @@ impl Contract {
     pub fn accept(&self, headers: &HeaderMap) -> Result<Media, MediaFault> {
         match &self.body {
             BodyContract::None | BodyContract::Any => Ok(Media(MediaKind::Unread)),
-            BodyContract::Json(_) => accept_json(headers),
+            BodyContract::Json(_) | BodyContract::Document(_) => accept_json(headers),
             BodyContract::Form(_) => accept_form(headers),
         }
     }
@@ -171,8 +177,8 @@ impl Contract {
         let (bytes, content_type) = match (&self.body, media.0) {
             (BodyContract::None, _) => return CheckedBody::Nothing,
             (BodyContract::Any, _) => return CheckedBody::Unread,
-            (BodyContract::Json(json), MediaKind::Json(media)) => (json.check(body, violations), media),
-            (BodyContract::Json(json), _) => (json.check(body, violations), Cow::Borrowed(media_type::JSON)),
+            (BodyContract::Json(json), media) => (json.check(body, violations), media.json()),
+            (BodyContract::Document(document), media) => (document.check(body, violations), media.json()),
             (BodyContract::Form(form), _) => (form.check(body, violations), Cow::Borrowed(FORM)),
         };
         bytes.map_or(CheckedBody::Nothing, |bytes| CheckedBody::Bytes { bytes, content_type })

@@ -207,7 +207,7 @@ fn many<'a>(
     }
     list.check_count(count, at, violations);
     if list.needs_whole_array() && violations.len() == before {
-        list.check_whole(&Value::Array(whole), before, at, violations);
+        list.check(&Value::Array(whole), at, violations);
     }
 }
 

@@ -5,15 +5,14 @@
 //! required unless it is optional or has a default.
 //!
 //! In text, a parameter has one type (`string`, `integer`, `number`, `boolean`, or `array` of these outside a path);
-//! without `type` it takes that of its `enum` or `const`, else `string`. A member of a body may have any schema; in
-//! its nested objects unknown members pass unless `additionalProperties` says otherwise, and a nested `default` only
-//! documents.
+//! without `type` it takes that of its `enum` or `const`, else `string`. A member of a body may have any schema; a
+//! nested `default` only documents.
 
 use serde_json::{Map, Value};
 
-use super::grammar::{Blame, SchemaFault, fault, faults};
+use super::grammar::{SchemaFault, fault, faults};
 use super::pairs::{Style, encode};
-use super::schema::Schema;
+use super::schema::{self, Schema};
 use super::text::{Text, TextType, TextValue};
 use super::types::Types;
 use super::violation::{At, Violations};
@@ -155,10 +154,7 @@ fn presence_faults(declared: Declared<'_>) -> Option<SchemaFault> {
 }
 
 fn built(schema: &Value) -> Result<Schema, Vec<SchemaFault>> {
-    Schema::build(schema).map_err(|error| {
-        let pointer = error.schema_path().iter().map(|step| step.to_string()).collect();
-        vec![SchemaFault { pointer, blame: Blame::Value, message: error.to_string(), help: None }]
-    })
+    schema::build(schema).map_err(|found| found.into_iter().map(SchemaFault::from).collect())
 }
 
 /// Runs a check on the default.

@@ -146,7 +146,9 @@ pub enum ViolationKind {
     UniqueItems,
     /// A name that the contract does not declare.
     ExtraForbidden,
-    /// A body that is not JSON.
+    /// A JSON object that has a name twice.
+    DuplicateName,
+    /// A body that is not JSON, or nested too deep.
     JsonInvalid,
     /// A body of another media type, charset or coding. Only ever observed: otherwise it is answered with 415.
     MediaType,
@@ -186,6 +188,7 @@ impl ViolationKind {
             Self::TooLong => "too_long",
             Self::UniqueItems => "unique_items",
             Self::ExtraForbidden => "extra_forbidden",
+            Self::DuplicateName => "duplicate_name",
             Self::JsonInvalid => "json_invalid",
             Self::MediaType => "media_type",
             Self::Format => "format",
@@ -258,6 +261,8 @@ impl<'a> At<'a> {
     pub(super) const HEADER: At<'static> = At { parent: None, step: Step::Source("header") };
     pub(super) const COOKIE: At<'static> = At { parent: None, step: Step::Source("cookie") };
     pub(super) const BODY: At<'static> = At { parent: None, step: Step::Source("body") };
+
+    pub(super) const REPLY: At<'static> = At { parent: None, step: Step::Source("reply") };
 
     pub(super) fn name(&'a self, name: &'a str) -> At<'a> {
         At { parent: Some(self), step: Step::Name(name) }

@@ -35,7 +35,7 @@ pub(super) fn contract(
     contract.fields.check(&request.parts.headers, &mut observed);
     let (route, service_target) = (Arc::clone(route), target(route, found, &query)?);
     match (&contract.body, request.body) {
-        (BodyContract::Json(_) | BodyContract::Form(_), Announced::Body) => {
+        (BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_), Announced::Body) => {
             if let Some(media) = contract.accept_observed(&request.parts.headers, &mut observed) {
                 let (fields, violations) = (CheckedFields::default(), observed);
                 return Ok(Decision::ReadBody(Pending {
@@ -48,7 +48,7 @@ pub(super) fn contract(
             }
         }
         // Without a body its type means nothing.
-        (BodyContract::Json(_) | BodyContract::Form(_), Announced::Nothing) => {
+        (BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_), Announced::Nothing) => {
             contract.check_body(Media::form(), b"", &mut observed);
         }
         (BodyContract::None | BodyContract::Any, _) => {}

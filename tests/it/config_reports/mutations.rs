@@ -72,10 +72,11 @@ impl Line {
     fn kind(&self) -> Kind {
         const NAMED_SCHEMAS: [&str; 4] = ["properties", "patternProperties", "dependentRequired", "dependentSchemas"];
         let last = self.parents.last().copied().unwrap_or_default();
-        if let Some(at) = self.parents.iter().position(|parent| parent.ends_with("_params")) {
-            let is_parameter = at + 1 == self.parents.len();
+        if let Some(at) = self.parents.iter().position(|parent| parent.ends_with("_params") || *parent == "schema") {
+            let is_parameter = at + 1 == self.parents.len() && self.parents[at] != "schema";
             return match () {
                 () if is_parameter && last == "path_params" => Kind::Name(Some("the gateway path has no parameter")),
+                () if last == "$defs" => Kind::Name(Some("leads nowhere")),
                 () if is_parameter || NAMED_SCHEMAS.contains(&last) => Kind::Name(None),
                 () => Kind::Keyword,
             };
@@ -95,8 +96,16 @@ impl Line {
     /// Values that are not of the key's type.
     fn wrong_values(&self) -> &'static [&'static str] {
         /// Keywords whose value is a schema or named ones: an empty mapping is one.
-        const MAPPINGS: [&str; 6] =
-            ["items", "dependentRequired", "unevaluatedItems", "additionalProperties", "propertyNames", "not"];
+        const MAPPINGS: [&str; 8] = [
+            "items",
+            "dependentRequired",
+            "unevaluatedItems",
+            "additionalProperties",
+            "propertyNames",
+            "not",
+            "contentSchema",
+            "$vocabulary",
+        ];
         match (self.kind(), self.key) {
             // Any list will do.
             (Kind::Keyword, "examples") => &["{}", "7"],

@@ -2,9 +2,13 @@
 
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::DEADLINE;
 use super::wire::{self, Field, Framing};
+
+/// How long a server must say nothing to count as silent.
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// One connection to a server.
 pub struct Client {
@@ -60,6 +64,15 @@ impl Client {
     /// Waits until the server closes the connection; `false` if it sends something or does not close in time.
     pub fn is_closed(&mut self) -> bool {
         matches!(wire::read_head(&mut self.reader), Ok(None))
+    }
+
+    /// Whether the server has nothing to say for a while.
+    pub fn is_silent(&mut self) -> bool {
+        let stream = self.reader.get_ref();
+        stream.set_read_timeout(Some(SILENCE)).expect("set a read timeout");
+        let silent = stream.peek(&mut [0]).is_err();
+        stream.set_read_timeout(Some(DEADLINE)).expect("set a read timeout");
+        silent
     }
 
     fn read(&mut self, framing: impl Fn(&wire::Head) -> Framing) -> io::Result<Response> {

@@ -1,6 +1,7 @@
 //! The contract as tables: a declaration, what a client sends, what the service gets or which rules are broken.
 
 mod body;
+mod document;
 mod encodings;
 mod faults;
 mod fields;
@@ -128,7 +129,7 @@ pub(super) fn passed(contract: &FieldContract, mut headers: HeaderMap) -> Result
     Ok(headers)
 }
 
-fn sent(contract: Contract, content_type: Option<&str>, body: &[u8]) -> String {
+pub(super) fn sent(contract: Contract, content_type: Option<&str>, body: &[u8]) -> String {
     let mut violations = Violations::new();
     let media = contract.accept(&headers(content_type)).unwrap();
     let text = match contract.check_body(media, body, &mut violations) {
