@@ -13,6 +13,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::gateway::docs;
 use crate::policy::rejection::{Malformed, Rejection, X_REQUEST_ID};
 
 use super::body::declared_length;
@@ -56,6 +57,14 @@ pub async fn options(session: &mut Session, exchange: &mut Exchange, allow: Head
     write(session, exchange, StatusCode::NO_CONTENT.as_u16(), headers, Bytes::new()).await
 }
 
+/// Answers with a page of the API's description.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn page(session: &mut Session, exchange: &mut Exchange, page: docs::Answer) -> Result<()> {
+    write(session, exchange, page.status, page.headers, page.body).await
+}
+
 async fn write(session: &mut Session, exchange: &Exchange, status: u16, headers: HeaderMap, body: Bytes) -> Result<()> {
     let mut response = ResponseHeader::build_no_case(status, Some(headers.len() + 4))?;
     let mut last = None;
@@ -67,7 +76,7 @@ async fn write(session: &mut Session, exchange: &Exchange, status: u16, headers:
         }
     }
     response.insert_header(X_REQUEST_ID, exchange.id.value())?;
-    if status != StatusCode::NO_CONTENT.as_u16() {
+    if ![StatusCode::NO_CONTENT.as_u16(), StatusCode::NOT_MODIFIED.as_u16()].contains(&status) {
         response.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
     let unread = settle_unread_body(session);
