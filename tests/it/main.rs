@@ -12,6 +12,7 @@
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `architecture` — which part of the crate may know which
+//! - `openapi` — the API's description: printed, served, read by a validator, a browser and a fuzzer
 //! - `examples` — every configuration that is shown to users compiles
 
 mod support;
@@ -25,6 +26,7 @@ mod examples;
 mod forwarding;
 mod guard;
 mod limits;
+mod openapi;
 mod process;
 mod raw;
 mod reload;

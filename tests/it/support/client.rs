@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::DEADLINE;
 use super::wire::{self, Field, Framing};
@@ -34,6 +35,12 @@ impl Client {
         stream.set_write_timeout(Some(DEADLINE)).expect("set a write timeout");
         stream.set_nodelay(true).expect("set TCP_NODELAY");
         Self { reader: BufReader::new(stream) }
+    }
+
+    /// The same with more patience for answers.
+    pub fn patient(self, time: Duration) -> Self {
+        self.reader.get_ref().set_read_timeout(Some(time)).expect("set a read timeout");
+        self
     }
 
     /// Sends these bytes. A server that has answered and closed before it read them all is no error.
