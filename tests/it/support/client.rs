@@ -31,6 +31,11 @@ impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("connect");
+        Self::over(stream)
+    }
+
+    /// The client's end of a connection.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).expect("set a read timeout");
         stream.set_write_timeout(Some(DEADLINE)).expect("set a write timeout");
         stream.set_nodelay(true).expect("set TCP_NODELAY");
