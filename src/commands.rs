@@ -145,6 +145,7 @@ pub fn demo() -> Result<Setup, String> {
 
 fn demo_text(public: SocketAddr, admin: SocketAddr) -> String {
     let mut text = format!("Tollgate is serving conf/demo.yaml on http://{public}, for operators on http://{admin}.\n");
+    let _ = writeln!(text, "Its routes, to read and to try: http://{public}/docs");
     text.push_str("Try, in another terminal:\n");
     for line in demo::tour(public, admin) {
         let _ = write!(text, "\n# {}\n{}\n", line.title, line.command);

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
-use tollgate::gateway::Surroundings;
+use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Purpose, Setup, Source, StartError};
 use tollgate::telemetry::{self, Telemetry};
 
@@ -27,6 +27,7 @@ Try it:
   tollgate demo                        a gateway with a demo service, and curl lines to try
   tollgate check conf/tollgate.yaml    every problem of a configuration, with its line
   tollgate run conf/tollgate.yaml      serve it
+  tollgate openapi conf/demo.yaml      the API's description, OpenAPI 3.1
   tollgate reload conf/tollgate.yaml   after a change, without losing a request
 
 Exit codes: 0 fine, 1 problems found, 2 bad use.";
@@ -59,6 +60,11 @@ enum Command {
     },
     /// Show the routes of a configuration as a table.
     Routes {
+        /// The configuration file.
+        file: PathBuf,
+    },
+    /// Print the API's description, an OpenAPI 3.1 document made from the routes.
+    Openapi {
         /// The configuration file.
         file: PathBuf,
     },
@@ -128,6 +134,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(arguments),
         Command::Check { file, format } => check(&file, format),
         Command::Routes { file } => routes(&file),
+        Command::Openapi { file } => openapi(&file),
         Command::Reload { file, admin } => commands::reload(&file, admin),
         Command::Demo => demo(),
     }
@@ -199,6 +206,19 @@ fn routes(file: &Path) -> ExitCode {
         return ExitCode::from(1);
     };
     print(&commands::table(&gateway));
+    ExitCode::SUCCESS
+}
+
+fn openapi(file: &Path) -> ExitCode {
+    if let Err(missing) = std::fs::metadata(file) {
+        return complain(&format!("{}: {missing}", file.display()));
+    }
+    let checked = compile(file);
+    let (Some(_), Some(loaded)) = (&checked.gateway, &checked.loaded) else {
+        let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
+        return ExitCode::from(1);
+    };
+    print(&format!("{:#}\n", gateway::openapi::document(&loaded.config)));
     ExitCode::SUCCESS
 }
 

@@ -6,6 +6,7 @@
 //! the process (`proxy::State`) and are found again by stable identities.
 
 mod compile;
+pub mod docs;
 pub mod router;
 mod service;
 mod service_path;
@@ -27,7 +28,7 @@ use crate::policy::limit::{Limit, Subject};
 use crate::policy::rejection::Format;
 use crate::telemetry::RouteMetrics;
 
-pub use compile::{Surroundings, compile};
+pub use compile::{Surroundings, compile, openapi};
 pub use router::Router;
 pub use service::{HostHeader, Service, Target, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};
@@ -67,6 +68,8 @@ pub struct Gateway {
     pub services: Vec<Arc<Service>>,
     /// Where requests without a route are counted.
     pub unmatched: RouteMetrics,
+    /// The API's description, where it is served.
+    pub docs: Option<docs::Docs>,
     /// How long requests may take after SIGTERM.
     pub drain_timeout: Duration,
 }

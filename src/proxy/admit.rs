@@ -12,7 +12,7 @@ mod observe;
 mod tests;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use http::request::Parts;
 use pingora::proxy::Session;
 use smallvec::SmallVec;
 
+use crate::gateway::docs::{self, Docs};
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::{Part, Presented, presented};
@@ -34,7 +35,7 @@ use super::State;
 use super::body::Keep;
 use super::client;
 use super::client::AddressText;
-use super::exchange::{Exchange, Held, Peer, Trail};
+use super::exchange::{Asked, Exchange, Held, Peer, Trail};
 
 /// A request that may go to its service.
 pub struct Admission {
@@ -80,6 +81,8 @@ pub enum Decision {
     ReadBody(Pending),
     /// It is answered with the methods of its path.
     Options(HeaderValue),
+    /// It is answered with a page of the API's description.
+    Page(docs::Answer),
 }
 
 /// A request that is admitted but for its body.
@@ -101,6 +104,8 @@ pub struct Request<'a> {
     pub raw: Bytes,
     /// The other end of the connection.
     pub peer: IpAddr,
+    /// Our end of the connection, where it matters which listener a request came through.
+    pub local: Option<SocketAddr>,
     /// Whether a body follows the header.
     pub body: Announced,
 }
@@ -116,14 +121,17 @@ pub enum Announced {
 
 impl<'a> Request<'a> {
     /// Reads what admission needs from a session.
-    pub fn of(session: &'a Session) -> Self {
+    pub fn of(session: &'a Session, gateway: &Gateway) -> Self {
         let parts: &Parts = session.req_header();
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
         let length = super::body::declared_length(&parts.headers);
         let announced = parts.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > 0);
+        // The first look at it is a system call.
+        let local = gateway.docs.as_ref().and_then(|_| session.server_addr()?.as_inet().copied());
         Self {
             parts,
+            local,
             target: session.req_header().raw_path(),
             raw: raw.unwrap_or_default(),
             peer: peer.unwrap_or(IpAddr::from([0, 0, 0, 0])),
@@ -147,6 +155,10 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
         return whole_server(&parts.method);
     }
     let path = RequestPath::parse(parts.uri.path()).map_err(Rejection::Path)?;
+    if let Some(docs) = described(state, &gateway, request, &path) {
+        exchange.trail.asked = Asked::Docs;
+        return page(docs, &parts.method, &path, &parts.headers);
+    }
     let found = match find(&gateway, host, &parts.method, &path) {
         Ok(found) => found,
         Err(Found::Rejection(rejection)) => return Err(rejection),
@@ -193,6 +205,32 @@ fn whole_server(method: &Method) -> Result<Decision, Rejection> {
     }
     let methods: Vec<&str> = METHODS.iter().map(Method::as_str).collect();
     Ok(Decision::Options(methods.join(", ").parse().unwrap_or(HeaderValue::from_static("OPTIONS"))))
+}
+
+/// The API's description, where its listener is asked for one of its paths. No route sees such a request, and no limit
+/// counts it.
+fn described<'g>(
+    state: &State,
+    gateway: &'g Gateway,
+    request: &Request<'_>,
+    path: &RequestPath<'_>,
+) -> Option<&'g Docs> {
+    let docs = gateway.docs.as_ref().filter(|_| docs::PATHS.contains(&path.as_str()))?;
+    let docs::Place::Listener(written) = docs.place else { return None };
+    let local = request.local?;
+    let listening = state.listeners.iter().find(|listening| listening.written == written)?;
+    listening.took(local).then_some(docs)
+}
+
+fn page(docs: &Docs, method: &Method, path: &RequestPath<'_>, headers: &HeaderMap) -> Result<Decision, Rejection> {
+    let allow = HeaderValue::from_static(docs::METHODS);
+    match *method {
+        Method::GET | Method::HEAD => {
+            docs.answer(path.as_str(), headers).map(Decision::Page).ok_or(Rejection::NotFound)
+        }
+        Method::OPTIONS => Ok(Decision::Options(allow)),
+        _ => Err(Rejection::MethodNotAllowed(allow)),
+    }
 }
 
 /// A request that no route forwards.

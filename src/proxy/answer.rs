@@ -13,6 +13,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::gateway::docs;
 use crate::policy::limit::headers::Fields;
 use crate::policy::rejection::{Format, Malformed, Rejection, X_REQUEST_ID};
 
@@ -48,6 +49,15 @@ pub async fn options(session: &mut Session, exchange: &mut Exchange, allow: Head
     let headers = [(ALLOW, allow)].into_iter().collect();
     let header = built(StatusCode::NO_CONTENT.as_u16(), headers, exchange.id.value(), 0)?;
     write(session, header, Bytes::new()).await
+}
+
+/// Answers with a page of the API's description.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn page(session: &mut Session, exchange: &mut Exchange, page: docs::Answer) -> Result<()> {
+    let header = built(page.status, page.headers, exchange.id.value(), page.body.len())?;
+    write(session, header, page.body).await
 }
 
 /// What is known of a request when its answer is not decided yet.
@@ -97,7 +107,7 @@ fn built(status: u16, headers: HeaderMap, id: HeaderValue, length: usize) -> Res
         }
     }
     response.insert_header(X_REQUEST_ID, id)?;
-    if status != StatusCode::NO_CONTENT.as_u16() {
+    if ![StatusCode::NO_CONTENT.as_u16(), StatusCode::NOT_MODIFIED.as_u16()].contains(&status) {
         response.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
     }
     Ok(response)

@@ -83,12 +83,24 @@ impl Drop for InFlight {
 /// What admission found out, in order.
 #[derive(Default)]
 pub struct Trail {
+    /// What the request is for.
+    pub asked: Asked,
     /// The matched route.
     pub route: Option<Arc<Route>>,
     /// Who calls.
     pub consumer: Option<Arc<Consumer>>,
     /// What the limits granted.
     pub held: Option<Held>,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// A route, found or not.
+    #[default]
+    Route,
+    /// The API's description.
+    Docs,
 }
 
 /// What limits granted, apart from the limits themselves.

@@ -16,6 +16,7 @@ mod forward;
 mod guard;
 mod reply;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -34,6 +35,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::gateway::Gateway;
+use crate::gateway::docs::LABEL;
 use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::Rejection;
@@ -42,7 +44,7 @@ use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry}
 use admit::{Admission, AdmittedBody, Decision};
 use answer::Prepared;
 use body::{BodyLimits, Keep, Lease};
-use exchange::{Exchange, InFlight};
+use exchange::{Asked, Exchange, InFlight};
 use reply::model;
 
 pub use body::BodyMemory;
@@ -64,6 +66,8 @@ pub struct State {
     pub bodies: Arc<BodyMemory>,
     /// Where access lines go.
     pub access: AccessLog,
+    /// The listeners of clients.
+    pub listeners: Vec<Listening>,
     /// Set once the process is about to leave.
     pub draining: AtomicBool,
     /// Requests between their first phase and their log line.
@@ -81,9 +85,28 @@ impl State {
             connections: Arc::new(Connections::default()),
             bodies: Arc::new(BodyMemory::default()),
             access,
+            listeners: Vec::new(),
             draining: AtomicBool::new(false),
             in_flight: Arc::new(AtomicUsize::new(0)),
         }
+    }
+}
+
+/// A listener of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// As written in the configuration; the port may be 0.
+    pub written: SocketAddr,
+    /// What it is bound to; the address may stand for all of the machine's.
+    pub bound: SocketAddr,
+}
+
+impl Listening {
+    /// Whether a connection with this address on our side came through this listener. No other one can have it: an
+    /// address that stands for all of the machine's is not bound beside one of them on the same port.
+    pub fn took(&self, local: SocketAddr) -> bool {
+        let (own, local_ip) = (self.bound.ip().to_canonical(), local.ip().to_canonical());
+        self.bound.port() == local.port() && (own.is_unspecified() || own == local_ip)
     }
 }
 
@@ -98,12 +121,16 @@ impl Proxy {
     /// Everything between the header and the service. `Ok(None)` when the request is answered already.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
         let decision = {
-            let request = admit::Request::of(session);
+            let request = admit::Request::of(session, &exchange.gateway);
             admit::admit(&self.state, &request, exchange)
         };
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
                 answer::options(session, exchange, allow).await?;
+                return Ok(None);
+            }
+            Ok(Decision::Page(page)) => {
+                answer::page(session, exchange, page).await?;
                 return Ok(None);
             }
             Ok(Decision::Forward(admission)) => Ok(admission),
@@ -374,7 +401,12 @@ impl Proxy {
         let decided = exchange.service.contacted.unwrap_or(total);
         let trail = &exchange.trail;
         let gateway = &exchange.gateway;
-        let metrics = trail.route.as_ref().map_or(&gateway.unmatched, |route| &route.metrics);
+        let docs = gateway.docs.as_ref().filter(|_| trail.asked == Asked::Docs);
+        let metrics = match (&trail.route, docs) {
+            (Some(route), _) => &route.metrics,
+            (None, Some(docs)) => &docs.metrics,
+            (None, None) => &gateway.unmatched,
+        };
         metrics.answered(status, total);
         metrics.decided(decided);
         if let Some(reason) = exchange.rejected {
@@ -405,7 +437,7 @@ impl Proxy {
                 host: header(http::header::HOST).unwrap_or_default(),
                 path: request.uri.path(),
                 protocol: protocol(request.version),
-                route: trail.route.as_ref().map(|route| &*route.name),
+                route: trail.route.as_ref().map(|route| &*route.name).or(docs.map(|_| LABEL)),
                 service: trail.route.as_ref().map(|route| &*route.service.name),
                 target: exchange.target.as_ref().map(|target| &*target.label),
                 consumer: consumer.map(|consumer| &*consumer.name),

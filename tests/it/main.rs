@@ -15,6 +15,7 @@
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `architecture` — which part of the crate may know which
+//! - `openapi` — the API's description: printed, served, read by a validator, a browser and a fuzzer
 //! - `examples` — every configuration that is shown to users compiles
 
 mod support;
@@ -29,6 +30,7 @@ mod forwarding;
 mod guard;
 mod limits;
 mod observe;
+mod openapi;
 mod parameters;
 mod process;
 mod raw;

@@ -5,8 +5,10 @@
 //! so that one run reports everything. A generation comes out only when the report has no error.
 
 mod callers;
+mod docs;
 mod documents;
 mod headers;
+pub mod openapi;
 mod routes;
 mod services;
 
@@ -50,6 +52,7 @@ pub fn compile(
     let callers = callers::compile(config, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
+    let docs = docs::compile(config, &compiled.routes, surroundings.telemetry, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
     if report.has_errors() {
         return None;
@@ -75,6 +78,7 @@ pub fn compile(
         routes: compiled.routes,
         services: services.into_values().collect(),
         unmatched: surroundings.telemetry.route("-"),
+        docs,
         drain_timeout: config.drain.timeout.get(),
     })
 }

@@ -92,12 +92,12 @@ fn forwarded(sent: &Sent) -> Option<(Parts, Bytes)> {
     let (mut parts, ()) = request.header(CONTENT_LENGTH, sent.body.len()).body(()).ok()?.into_parts();
     let peer = IpAddr::from([192, 0, 2, 1]);
     let body = if sent.body.is_empty() { Announced::Nothing } else { Announced::Body };
-    let request = Request { parts: &parts, target: sent.target.as_bytes(), raw: Bytes::new(), peer, body };
+    let request = Request { parts: &parts, target: sent.target.as_bytes(), raw: Bytes::new(), peer, local: None, body };
     let mut exchange = Exchange::begin(STATE.gateway.load_full(), InFlight::enter(&STATE.in_flight));
     let admission = match admit(&STATE, &request, &mut exchange).ok()? {
         Decision::Forward(admission) => admission,
         Decision::ReadBody(pending) => pending.finish(&Bytes::from(sent.body.clone())).ok()?,
-        Decision::Options(_) => return None,
+        Decision::Options(_) | Decision::Page(_) => return None,
     };
     let target = admission.route.service.next_target().unwrap();
     rewrite(&mut parts, &exchange, &admission, &target).unwrap();

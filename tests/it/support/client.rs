@@ -34,10 +34,21 @@ impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("connect");
+        Self::over(stream)
+    }
+
+    /// The client's end of a connection.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).expect("set a read timeout");
         stream.set_write_timeout(Some(DEADLINE)).expect("set a write timeout");
         stream.set_nodelay(true).expect("set TCP_NODELAY");
         Self { reader: BufReader::new(stream) }
+    }
+
+    /// The same with more patience for answers.
+    pub fn patient(self, time: Duration) -> Self {
+        self.reader.get_ref().set_read_timeout(Some(time)).expect("set a read timeout");
+        self
     }
 
     /// Sends these bytes. A server that has answered and closed before it read them all is no error.
