@@ -44,8 +44,13 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         headers.remove(name);
     }
     remove_credentials(headers, &route.hidden_keys);
-    if let AdmittedBody::Checked { bytes, content_type } = &admission.body {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    let checked = match &admission.body {
+        AdmittedBody::Checked { bytes, content_type } => Some((bytes.len() as u64, content_type)),
+        AdmittedBody::Spooled { body, content_type } => Some((body.length, content_type)),
+        AdmittedBody::None | AdmittedBody::Streamed => None,
+    };
+    if let Some((length, content_type)) = checked {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(CONTENT_TYPE, content_type.clone());
     }
     let host = match (&route.service.host, &client_host) {
@@ -101,7 +106,7 @@ fn remove_credentials(headers: &mut HeaderMap, hidden: &[Part]) {
 fn ends_here(name: &HeaderName, body: &AdmittedBody) -> bool {
     match body {
         AdmittedBody::Streamed => *name == UPGRADE,
-        AdmittedBody::None | AdmittedBody::Checked { .. } => {
+        AdmittedBody::None | AdmittedBody::Checked { .. } | AdmittedBody::Spooled { .. } => {
             [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, EXPECT].contains(name)
         }
     }

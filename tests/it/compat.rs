@@ -29,7 +29,6 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("docs_openapi", DOCUMENTATION),
     ("docs_redoc", DOCUMENTATION),
     ("docs_oauth_redirect", DOCUMENTATION),
-    ("f_typed_multipart", "multipart/form-data comes later"),
     ("b_list", DOCUMENT_SCHEMA),
     ("b_list_bad", DOCUMENT_SCHEMA),
     ("q_header_param_as_query", "headers are not parameters of a contract"),

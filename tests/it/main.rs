@@ -7,6 +7,7 @@
 //! - `raw`     — bytes that a stranger may send: framing, targets, sizes, forged headers
 //! - `guard`   — deadlines, caps, the flood guard and the memory of bodies
 //! - `bodies`  — checked and streamed request bodies
+//! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `reload` — generations change under load, bad files, SIGTERM
@@ -28,3 +29,4 @@ mod limits;
 mod process;
 mod raw;
 mod reload;
+mod uploads;

@@ -5,15 +5,17 @@
 //! the service; the client's own bytes are not used again. A value is good only while the list is empty.
 //!
 //! The order of calls: [`Contract::accept`] before the body is read (415), then [`Contract::check_path`],
-//! [`Contract::check_query`], [`Contract::check_body`] (422 when there are violations).
+//! [`Contract::check_query`], [`Contract::check_body`] (422 when there are violations). A multipart form is read by
+//! [`IncomingForm`] while it arrives and checked by [`FormContract::check_form`] instead.
 //!
-//! Not here: limits on size, percent-encoding of path values for their place in the service path, and multipart
-//! forms, which are answered with 415 for now.
+//! Not here: limits on size, percent-encoding of path values for their place in the service path, and where the files
+//! of a form are kept.
 
 mod form;
 mod grammar;
 mod json;
 mod media_type;
+mod multipart;
 mod number;
 mod pairs;
 mod parameter;
@@ -33,10 +35,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use smallvec::SmallVec;
 
-pub use form::FormContract;
+pub use form::{FormContract, FormField};
 pub use grammar::{Blame, SchemaFault};
 pub use json::JsonContract;
 pub use media_type::{Media, MediaFault};
+pub use multipart::{
+    Boundary, FileParameter, IncomingForm, MAX_PARTS, MultipartFault, Piece, ReadSize, RebuiltForm, ReceivedForm,
+};
 pub use pairs::MAX_PAIRS;
 pub use parameter::{Declared, Member, Position, TextParameter};
 pub use violation::{Loc, LocPart, MAX_VIOLATIONS, Violation, ViolationKind, Violations};
@@ -96,7 +101,7 @@ pub enum BodyContract {
     Any,
     /// Members of a JSON object.
     Json(JsonContract),
-    /// Fields of an urlencoded form.
+    /// Fields of a form.
     Form(FormContract),
 }
 
@@ -125,7 +130,7 @@ impl Contract {
         match &self.body {
             BodyContract::None | BodyContract::Any => Ok(Media(MediaKind::Unread)),
             BodyContract::Json(_) => accept_json(headers),
-            BodyContract::Form(_) => accept_form(headers),
+            BodyContract::Form(form) => accept_form(headers, form.types()),
         }
     }
 
@@ -146,6 +151,11 @@ impl Contract {
             (BodyContract::Any, _) => return CheckedBody::Unread,
             (BodyContract::Json(json), MediaKind::Json(media)) => (json.check(body, violations), media),
             (BodyContract::Json(json), _) => (json.check(body, violations), Cow::Borrowed(media_type::JSON)),
+            (BodyContract::Form(_), MediaKind::Multipart(_)) => {
+                // Not to be had in one piece: a caller that tries gets nothing past the contract.
+                violations.push(&At::BODY, ViolationKind::ValueError, "must be read as a form");
+                return CheckedBody::Nothing;
+            }
             (BodyContract::Form(form), _) => (form.check(body, violations), Cow::Borrowed(FORM)),
         };
         bytes.map_or(CheckedBody::Nothing, |bytes| CheckedBody::Bytes { bytes, content_type })
