@@ -72,6 +72,13 @@ pub fn tour(public: SocketAddr, admin: SocketAddr) -> Vec<TourLine> {
                  -d '{{\"product\": \"\", \"quantity\": 0, \"express\": \"maybe\"}}'"
             ),
         ),
+        line(
+            "of a form only declared parts pass, files too",
+            format!(
+                "echo hello | curl -s http://{public}/notes -F title=tea -F debug=1 \
+                 -F 'note=@-;filename=note.txt;type=text/plain'"
+            ),
+        ),
         line("no key, no entry", format!("curl -si http://{public}/reports")),
         line("with a key, which the service does not see", format!("curl -s {reports}")),
         line(

@@ -166,6 +166,10 @@ pub struct Guard {
     pub uri_bytes: Size,
     /// Bodies being checked, all requests together.
     pub body_memory: Size,
+    /// Temporary files of uploads, all requests together.
+    pub upload_disk: Size,
+    /// Where these files are made: a directory on a disk, not in memory. Default: the system's for temporary files.
+    pub upload_dir: Option<String>,
     /// Requests of one address, before authentication. Approximate (see `policy::flood`). Off unless said.
     pub flood: Option<Rate>,
 }
@@ -182,6 +186,8 @@ impl Default for Guard {
             header_count: 100,
             uri_bytes: Size::from_kib(8),
             body_memory: Size::from_kib(256 * 1024),
+            upload_disk: Size::from_kib(4 * 1024 * 1024),
+            upload_dir: None,
             flood: None,
         }
     }

@@ -13,6 +13,7 @@ mod service_path;
 pub mod template;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct Gateway {
     pub connection_limits: ConnectionLimits,
     /// Caps of a request.
     pub request_limits: RequestLimits,
+    /// Where the files of uploads are kept while they are checked and sent on.
+    pub upload_limits: UploadLimits,
     /// The per-address guard in front of authentication.
     pub flood: Option<Arc<Flood>>,
     /// Peers whose word on forwarding counts.
@@ -100,6 +103,15 @@ pub struct RequestLimits {
     pub body_timeout: Duration,
     /// All bodies under check, in bytes.
     pub body_memory: u64,
+}
+
+/// Where the files of uploads are kept while they are checked and sent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// The directory for temporary files; `None`: the system's.
+    pub directory: Option<Arc<Path>>,
+    /// All uploads together, in bytes.
+    pub disk: u64,
 }
 
 /// A compiled route.

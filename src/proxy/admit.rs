@@ -26,13 +26,15 @@ use crate::gateway::docs::{self, Docs};
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::{Part, Presented, presented};
-use crate::policy::contract::{BodyContract, CheckedBody, CheckedFields, Media, Mode, PathValues, Violations};
+use crate::policy::contract::{
+    BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, Mode, PathValues, Violations,
+};
 use crate::policy::limit::{Claim, Now, Subject};
 use crate::policy::path::{RequestPath, decode_segment};
 use crate::policy::rejection::{Format, Malformed, Rejection};
 
 use super::State;
-use super::body::Keep;
+use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
 use super::client;
 use super::client::AddressText;
 use super::exchange::{Asked, Exchange, Held, Peer, Trail};
@@ -56,7 +58,7 @@ pub struct Admission {
 struct Evidence(());
 
 /// What the service gets for a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum AdmittedBody {
     /// None.
     None,
@@ -71,6 +73,13 @@ pub enum AdmittedBody {
     },
     /// The client's bytes under the client's own description, read whole to be observed.
     Observed(Bytes),
+    /// A form with files, which are not all in memory.
+    Spooled {
+        /// Where it is.
+        body: SpooledBody,
+        /// `Content-Type`.
+        content_type: HeaderValue,
+    },
 }
 
 /// What comes next for a request.
@@ -371,11 +380,16 @@ fn contract(
         }
         BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_) => {
             let media = match route.contract.accept(&parts.headers) {
-                Ok(media) => media,
                 // Without a body its type means nothing: what is missing is said instead.
                 Err(_) if request.body == Announced::Nothing => Media::form(),
+                Ok(media) if request.body == Announced::Nothing && media.boundary().is_some() => Media::form(),
+                Ok(media) => media,
                 // FastAPI reads a form of another type as an empty one, and reports the fields it lacks.
-                Err(fault) if format == Format::Fastapi && matches!(route.contract.body, BodyContract::Form(_)) => {
+                Err(fault)
+                    if format == Format::Fastapi
+                        && fault != MediaFault::Boundary
+                        && matches!(route.contract.body, BodyContract::Form(_)) =>
+                {
                     route.contract.check_body(Media::form(), b"", &mut violations);
                     return Err(match violations.is_empty() {
                         true => Rejection::Media(fault),
@@ -422,6 +436,30 @@ impl Pending {
     /// Whether the body has to be held, or only read off.
     pub fn keep(&self) -> Keep {
         if self.media.is_some() { Keep::All } else { Keep::Nothing }
+    }
+
+    /// The form to read the body as, when it is multipart.
+    pub fn incoming_form(&self) -> Option<IncomingForm<'_>> {
+        match (&self.route.contract.body, self.media.as_ref()?.boundary()?) {
+            // What is only observed is sent on as it came, so it is read in one piece.
+            _ if self.route.observes() => None,
+            (BodyContract::Form(form), boundary) => Some(IncomingForm::new(form, boundary)),
+            _ => None,
+        }
+    }
+
+    /// Checks a multipart form.
+    ///
+    /// # Errors
+    /// Every violation of path, query and body.
+    pub fn finish_form(self, upload: Upload) -> Result<Admission, Rejection> {
+        let Self { route, service_target, fields, mut violations, .. } = self;
+        let (received, files) = upload.into_parts();
+        let rebuilt = match &route.contract.body {
+            BodyContract::Form(form) => form.check_form(received, &fresh_boundary()?, &mut violations),
+            _ => None,
+        };
+        finish(route, service_target, fields, violations, files.admitted(rebuilt)?)
     }
 
     /// Checks the body.

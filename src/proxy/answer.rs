@@ -172,6 +172,8 @@ pub fn rejection_of(error: &pingora::Error, max_body: u64) -> Rejection {
             | ErrorType::ConnectProxyFailure,
         ) => Rejection::ServiceDown,
         (ErrorSource::Upstream, _) => Rejection::ServiceReply,
+        // The file of an upload, which pingora takes for the client's body.
+        (_, ErrorType::FileReadError) => Rejection::Internal,
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => Rejection::BodyTimeout,
         (ErrorSource::Downstream, _) => Rejection::Malformed(Malformed::Message),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Rejection::Internal,

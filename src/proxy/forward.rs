@@ -52,13 +52,15 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     }
     remove_credentials(headers, &route.hidden_keys);
     admission.fields.write(headers);
-    match &admission.body {
-        AdmittedBody::None | AdmittedBody::Streamed => {}
-        AdmittedBody::Observed(bytes) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        }
-        AdmittedBody::Checked { bytes, content_type } => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    let checked = match &admission.body {
+        AdmittedBody::Checked { bytes, content_type } => Some((bytes.len() as u64, Some(content_type))),
+        AdmittedBody::Spooled { body, content_type } => Some((body.length, Some(content_type))),
+        AdmittedBody::Observed(bytes) => Some((bytes.len() as u64, None)),
+        AdmittedBody::None | AdmittedBody::Streamed => None,
+    };
+    if let Some((length, content_type)) = checked {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if let Some(content_type) = content_type {
             headers.insert(CONTENT_TYPE, content_type.clone());
         }
     }
@@ -117,7 +119,7 @@ fn ends_here(name: &HeaderName, body: &AdmittedBody) -> bool {
     match body {
         AdmittedBody::Streamed => *name == UPGRADE,
         AdmittedBody::Observed(_) => [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name),
-        AdmittedBody::None | AdmittedBody::Checked { .. } => {
+        AdmittedBody::None | AdmittedBody::Checked { .. } | AdmittedBody::Spooled { .. } => {
             [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, EXPECT].contains(name)
         }
     }
@@ -128,7 +130,7 @@ fn describing(body: &AdmittedBody) -> &'static [HeaderName] {
     match body {
         AdmittedBody::Streamed => &[CONTENT_TYPE, CONTENT_ENCODING, EXPECT],
         AdmittedBody::Observed(_) => &[CONTENT_TYPE, CONTENT_ENCODING],
-        AdmittedBody::None | AdmittedBody::Checked { .. } => &[],
+        AdmittedBody::None | AdmittedBody::Checked { .. } | AdmittedBody::Spooled { .. } => &[],
     }
 }
 

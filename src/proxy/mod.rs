@@ -41,13 +41,13 @@ use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::Rejection;
 use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry};
 
-use admit::{Admission, AdmittedBody, Decision};
+use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
-use body::{BodyLimits, Keep, Lease};
+use body::{BodyLimits, Lease, Store, Substitute};
 use exchange::{Asked, Exchange, InFlight};
 use reply::model;
 
-pub use body::BodyMemory;
+pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
 
 /// What belongs to the process and outlives every generation.
@@ -63,7 +63,9 @@ pub struct State {
     /// Open client connections.
     pub connections: Arc<Connections>,
     /// Memory of bodies under check.
-    pub bodies: Arc<BodyMemory>,
+    pub bodies: Arc<Budget>,
+    /// Disk of uploads under check.
+    pub uploads: Arc<UploadDisk>,
     /// Where access lines go.
     pub access: AccessLog,
     /// The listeners of clients.
@@ -83,7 +85,8 @@ impl State {
             limiter: Limiter::new(),
             clock: Clock::start(),
             connections: Arc::new(Connections::default()),
-            bodies: Arc::new(BodyMemory::default()),
+            bodies: Arc::new(Budget::default()),
+            uploads: Arc::new(UploadDisk::default()),
             access,
             listeners: Vec::new(),
             draining: AtomicBool::new(false),
@@ -135,40 +138,52 @@ impl Proxy {
             }
             Ok(Decision::Forward(admission)) => Ok(admission),
             // Boxed, so that requests without a body do not carry the space for reading one.
-            Ok(Decision::ReadBody(pending)) => {
-                match Box::pin(self.read_body(session, exchange, pending.keep())).await {
-                    Ok(body) => pending.finish(&body),
-                    Err(rejection) => Err(rejection),
-                }
-            }
+            Ok(Decision::ReadBody(pending)) => Box::pin(self.read_body(session, exchange, pending)).await,
             Err(rejection) => Err(rejection),
         };
         let admission = match admission {
             Ok(admission) => admission,
             Err(rejection) => return Ok(Some(rejection)),
         };
-        let body = match &admission.body {
-            AdmittedBody::Checked { bytes, .. } | AdmittedBody::Observed(bytes) => Some(bytes.clone()),
+        let substitute = match &admission.body {
+            AdmittedBody::Checked { bytes, .. } | AdmittedBody::Observed(bytes) => Substitute::Whole(bytes.clone()),
+            AdmittedBody::Spooled { body, .. } => Substitute::Replayed(body.replay()),
             // The body was read off, since nobody declared it: pingora must not look for it.
-            AdmittedBody::None if exchange.body_memory.is_some() => Some(Bytes::new()),
-            AdmittedBody::None | AdmittedBody::Streamed => None,
+            AdmittedBody::None if exchange.body_memory.is_some() => Substitute::Whole(Bytes::new()),
+            AdmittedBody::None | AdmittedBody::Streamed => Substitute::Nothing,
         };
         exchange.hold = admission.route.response_model.as_ref().map(|_| Arc::default());
-        if body.is_some() || exchange.hold.is_some() {
-            exchange.slot = Some(body::swap_in(session, body, exchange.hold.clone()));
+        if exchange.hold.is_some() || !matches!(substitute, Substitute::Nothing) {
+            exchange.slot = Some(body::swap_in(session, substitute, exchange.hold.clone()));
         }
         exchange.admission = Some(admission);
         Ok(None)
     }
 
-    async fn read_body(&self, session: &mut Session, exchange: &mut Exchange, keep: Keep) -> Result<Bytes, Rejection> {
+    /// Reads the body that an admission still lacks, and checks it.
+    async fn read_body(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        pending: Pending,
+    ) -> Result<Admission, Rejection> {
         let max = exchange.trail.route.as_ref().map_or(0, |route| route.max_body);
         let guard = &exchange.gateway.request_limits;
         let limits = BodyLimits { max, deadline: guard.body_timeout, memory: guard.body_memory };
-        let mut held = self.state.bodies.reserve();
-        let body = body::read(session, keep, limits, &mut held).await;
-        exchange.body_memory = Some(held);
-        body
+        let held = exchange.body_memory.insert(self.state.bodies.reserve());
+        let Some(form) = pending.incoming_form() else {
+            let body = body::read(session, pending.keep(), limits, held).await?;
+            return pending.finish(&body);
+        };
+        let uploads = &exchange.gateway.upload_limits;
+        let store = Store { disk: &self.state.uploads, directory: uploads.directory.as_ref(), limit: uploads.disk };
+        match body::read_form(session, form, limits, store, held).await {
+            Ok(upload) => pending.finish_form(upload),
+            Err(failure) => {
+                exchange.cause = failure.cause;
+                Err(failure.rejection)
+            }
+        }
     }
 
     fn restore(session: &mut Session, exchange: &mut Exchange) {

@@ -69,6 +69,7 @@ impl Admin {
         telemetry.in_flight.set(int(self.state.in_flight.load(Ordering::Relaxed) as u64));
         telemetry.connections.set(int(self.state.connections.open() as u64));
         telemetry.body_memory.set(int(self.state.bodies.used()));
+        telemetry.upload_disk.set(int(self.state.uploads.used()));
         telemetry.access_dropped.set(int(self.state.access.dropped()));
         let limits = self.state.limiter.statistics();
         for (kind, entries) in

@@ -47,6 +47,8 @@ pub struct Telemetry {
     pub connections_expired: IntCounterVec,
     /// Bytes of request bodies held for checking.
     pub body_memory: IntGauge,
+    /// Bytes of temporary files that uploads take.
+    pub upload_disk: IntGauge,
     /// Counters held by the limiter, by kind.
     pub limit_entries: IntGaugeVec,
     /// Decisions made by a shared counter.
@@ -154,6 +156,7 @@ impl Telemetry {
                 &["deadline"],
             ),
             body_memory: int_gauge(&registry, "tollgate_body_memory_bytes", "Request bodies held for checking"),
+            upload_disk: int_gauge(&registry, "tollgate_upload_disk_bytes", "Temporary files of uploads"),
             limit_entries: int_gauges(&registry, "tollgate_limit_entries", "Counters held, by kind", &["kind"]),
             limit_overflow: int_gauge(
                 &registry,

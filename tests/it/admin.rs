@@ -89,6 +89,7 @@ fn metrics_are_in_the_text_format_and_tell_of_each_part() {
         "tollgate_requests_in_flight",
         "tollgate_connections",
         "tollgate_body_memory_bytes",
+        "tollgate_upload_disk_bytes",
         "tollgate_access_log_dropped_lines",
         "process_resident_memory_bytes",
         "process_open_fds",

@@ -26,7 +26,6 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("p_path_converter_double_slash", "`//` is refused, since services and proxies disagree on its meaning"),
     ("docs_redoc", "there is one page, /docs"),
     ("docs_oauth_redirect", "there is no authenticator that would redirect a reader back"),
-    ("f_typed_multipart", "multipart/form-data comes later"),
     ("q_undeclared", "what is declared is forwarded: there is nothing to forget and nothing to warn of"),
     ("p_endpoint_without_request_arg", "a route in a file has no function whose arguments could be wrong"),
 ];

@@ -57,6 +57,7 @@ const SHOWN: &[&[&str]] = &[
     &["422", r#"["path","id"]"#],
     &[r#""query":[["q","tea"],["limit","20"]]"#],
     &["422", r#"["body","product"]"#, r#"["body","quantity"]"#, r#"["body","express"]"#],
+    &[r#""path":"/echo/notes""#, r#"name=\"title\"\r\n\r\ntea"#, r#"filename=\"note.txt\""#, "hello"],
     &["401", "www-authenticate"],
     &[r#""path":"/echo/reports""#],
     &["200\n200\n200\n200\n429\n"], // the command before it was the first of the minute's five

@@ -15,6 +15,7 @@ mod services;
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{self, AccessFormat, Config, ErrorFormat, Period, Place, Report};
@@ -22,7 +23,7 @@ use crate::policy::flood::Flood;
 use crate::policy::rejection::Format;
 use crate::telemetry::{self, Telemetry};
 
-use super::{ConnectionLimits, Gateway, RequestLimits};
+use super::{ConnectionLimits, Gateway, RequestLimits, UploadLimits};
 
 /// What a generation takes from the process it is for.
 pub struct Surroundings<'a> {
@@ -63,6 +64,7 @@ pub fn compile(
         configuration: masked.into(),
         connection_limits: connection_limits(&config.guard),
         request_limits: request_limits(&config.guard),
+        upload_limits: upload_limits(&config.guard),
         flood,
         trusted_proxies: config.trusted_proxies.clone(),
         format: match config.error_format {
@@ -148,6 +150,11 @@ fn request_limits(guard: &config::Guard) -> RequestLimits {
         body_timeout: guard.body_timeout.get(),
         body_memory: guard.body_memory.bytes(),
     }
+}
+
+fn upload_limits(guard: &config::Guard) -> UploadLimits {
+    let directory = guard.upload_dir.as_deref().map(|directory| Path::new(directory).into());
+    UploadLimits { directory, disk: guard.upload_disk.bytes() }
 }
 
 fn flood(config: &Config, running: Option<&Arc<Flood>>, report: &mut Report) -> Option<Arc<Flood>> {

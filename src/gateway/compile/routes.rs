@@ -15,8 +15,8 @@ use crate::gateway::template::Template;
 use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
-    BodyContract, Contract, Declared, DocumentContract, FormContract, JsonContract, Member, Mode, PathContract,
-    Position, QueryContract, ReplyModel, SchemaFault, TextParameter, Undeclared, Weight,
+    BodyContract, Contract, Declared, DocumentContract, FileParameter, FormContract, FormField, JsonContract, Member,
+    Mode, PathContract, Position, QueryContract, ReplyModel, SchemaFault, TextParameter, Undeclared, Weight,
 };
 use crate::telemetry::Telemetry;
 
@@ -144,7 +144,7 @@ impl RouteCompiler<'_> {
             access: access?,
             limits,
             cost: written.cost,
-            max_body: written.max_body.or(self.config.defaults.max_body).unwrap_or(MAX_BODY).bytes(),
+            max_body: self.max_body().bytes(),
             allowed_headers,
             request_headers,
             response_headers,
@@ -304,8 +304,8 @@ impl RouteCompiler<'_> {
             return BodyContract::Json(JsonContract::new(members, undeclared));
         }
         if let Some(parameters) = &written.form_params {
-            let fields = self.text_parameters(parameters, "form_params", Position::Form);
-            return BodyContract::Form(FormContract::new(fields, undeclared));
+            let fields = self.form_fields(parameters);
+            return BodyContract::Form(FormContract::with_files(fields, undeclared));
         }
         match &written.body {
             Some(config::Body::Any) => BodyContract::Any,
@@ -351,6 +351,44 @@ impl RouteCompiler<'_> {
             }
         }
         compiled
+    }
+
+    fn form_fields(&mut self, parameters: &IndexMap<String, Parameter>) -> Vec<FormField> {
+        let mut fields = Vec::new();
+        for (name, parameter) in parameters {
+            if !FileParameter::is_declared(&parameter.schema) {
+                let texts = self.text_parameters([(name, parameter)], "form_params", Position::Form);
+                fields.extend(texts.into_iter().map(|text| FormField::Text(Box::new(text))));
+                continue;
+            }
+            let place = self.at("form_params").key(name);
+            match FileParameter::compile(declare(name, parameter), &read_size) {
+                Ok(file) => {
+                    self.warn_of_size(&place, parameter, &file);
+                    fields.push(FormField::File(file));
+                }
+                Err(faults) => self.schema_faults(&place, faults),
+            }
+        }
+        fields
+    }
+
+    /// A file that cannot become as large as it may.
+    fn warn_of_size(&mut self, place: &Place, parameter: &Parameter, file: &FileParameter) {
+        let max_body = self.max_body();
+        if file.max_size().is_some_and(|max| max >= max_body.bytes()) {
+            let place = match parameter.schema.contains_key("max_size") {
+                true => place.clone(),
+                false => place.clone().key("items"),
+            };
+            self.report
+                .warning(place.key("max_size"), format!("the whole body is limited to {max_body} by `max_body`"))
+                .help("raise the route's `max_body`: it counts all files and fields together");
+        }
+    }
+
+    fn max_body(&self) -> config::Size {
+        self.written.max_body.or(self.config.defaults.max_body).unwrap_or(MAX_BODY)
     }
 
     fn schema_faults(&mut self, place: &Place, faults: Vec<SchemaFault>) {
@@ -459,6 +497,12 @@ impl RouteCompiler<'_> {
 
 fn declare<'a>(name: &'a str, parameter: &'a Parameter) -> Declared<'a> {
     Declared { name, schema: &parameter.schema, optional: parameter.optional, default: parameter.default.as_ref() }
+}
+
+/// A size in a parameter, which the contract does not know how to read.
+fn read_size(written: &serde_json::Value) -> Result<u64, String> {
+    let size: Result<config::Size, serde_json::Error> = serde_json::from_value(written.clone());
+    size.map(config::Size::bytes).map_err(|_| "must be a size like `5MiB`".to_owned())
 }
 
 fn by_word(by: &LimitBy) -> String {

@@ -138,6 +138,9 @@ const KEYWORDS: [(&str, Holds, Types); 57] = [
 const DIALECTS: [&str; 2] =
     ["https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2020-12/schema#"];
 
+/// Words for files, which [`super::multipart`] knows.
+pub(super) const FILE_WORDS: [&str; 2] = ["max_size", "content_types"];
+
 /// The formats that are checked. Those for internationalised names (`idn-…`) would need tables far larger than all
 /// the rest, and are unknown here.
 const FORMATS: [&str; 17] = [
@@ -208,6 +211,11 @@ pub(super) fn faults_of(schema: &Value, strictness: Strictness) -> Vec<(Weight, 
     faults
 }
 
+/// Whether a word is one of JSON Schema.
+pub(super) fn is_keyword(word: &str) -> bool {
+    KEYWORDS.iter().any(|(known, ..)| *known == word)
+}
+
 /// A fault at the parameter itself.
 pub(super) fn fault(pointer: &[&str], message: impl Into<String>) -> SchemaFault {
     let pointer = pointer.iter().map(|step| (*step).to_owned()).collect();
@@ -249,7 +257,10 @@ impl Walk {
 
     fn keyword(&mut self, keyword: &str, value: &Value, schema: &Map<String, Value>) {
         let Some((_, holds, concerns)) = KEYWORDS.iter().find(|(known, _, _)| *known == keyword) else {
-            return self.unknown_keyword(keyword);
+            return match self.strictness == Strictness::Written && FILE_WORDS.contains(&keyword) {
+                true => self.file_word(keyword, schema),
+                false => self.unknown_keyword(keyword),
+            };
         };
         if keyword == "required" && value.is_boolean() {
             return self.refuse("`required` lists the members of an object", Some(REQUIRED_HELP.to_owned()));
@@ -321,6 +332,14 @@ impl Walk {
         }
     }
 
+    fn file_word(&mut self, keyword: &str, schema: &Map<String, Value>) {
+        // A type that is none, or a file in the wrong place, is fault enough.
+        if !schema.contains_key("type") || Types::written(schema) != Types::ANY {
+            let help = "it belongs to `type: file`, a field of `form_params`";
+            self.refuse(format!("`{keyword}` has no effect on this type"), Some(help.to_owned()));
+        }
+    }
+
     fn types(&mut self, value: &Value) {
         let names = match value {
             Value::Array(names) => names.as_slice(),
@@ -328,7 +347,8 @@ impl Walk {
         };
         for name in names.iter().filter_map(Value::as_str).filter(|name| Types::named(name).is_none()) {
             if name == "file" {
-                self.report("files are not supported by this version", None);
+                let help = "a file is a field of `form_params`, or the items of an array there";
+                self.report("there is no file here", Some(help.to_owned()));
                 continue;
             }
             let known = Types::NAMES.iter().map(|(known, _)| *known);
@@ -412,7 +432,8 @@ impl Walk {
     }
 }
 
-fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+/// For help: the known word that is close.
+pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let close =
         known.into_iter().map(|known| (strsim::osa_distance(&word.to_lowercase(), &known.to_lowercase()), known));
     let (distance, known) = close.min_by_key(|(distance, _)| *distance)?;

@@ -6,10 +6,11 @@
 //! the service; the client's own bytes are not used again. A value is good only while the list is empty.
 //!
 //! The order of calls: [`Contract::accept`] before the body is read (415), then [`Contract::check_path`],
-//! [`Contract::check_query`], [`FieldContract::check`], [`Contract::check_body`] (422 when there are violations).
+//! [`Contract::check_query`], [`FieldContract::check`], [`Contract::check_body`] (422 when there are violations). A
+//! multipart form is read by [`IncomingForm`] while it arrives and checked by [`FormContract::check_form`] instead.
 //!
-//! Not here: limits on size, percent-encoding of path values for their place in the service path, and multipart
-//! forms, which are answered with 415 for now.
+//! Not here: limits on size, percent-encoding of path values for their place in the service path, and where the files
+//! of a form are kept.
 
 mod cookies;
 mod document;
@@ -18,6 +19,7 @@ mod form;
 mod grammar;
 mod json;
 mod media_type;
+mod multipart;
 mod number;
 mod pairs;
 mod parameter;
@@ -41,10 +43,13 @@ use smallvec::SmallVec;
 pub use cookies::{CookieContract, CookieParameter};
 pub use document::{DocumentContract, DocumentFault, DocumentSource, ReplyModel};
 pub use fields::{CheckedFields, FieldContract, HeaderParameter, is_look_alike};
-pub use form::FormContract;
+pub use form::{FormContract, FormField};
 pub use grammar::{Blame, SchemaFault, Weight};
 pub use json::JsonContract;
 pub use media_type::{Media, MediaFault, is_json};
+pub use multipart::{
+    Boundary, FileParameter, IncomingForm, MAX_PARTS, MultipartFault, Piece, ReadSize, RebuiltForm, ReceivedForm,
+};
 pub use pairs::MAX_PAIRS;
 pub use parameter::{Declared, Member, Position, TextParameter};
 pub use tree::{MAX_DEPTH, MAX_VALUES};
@@ -119,7 +124,7 @@ pub enum BodyContract {
     Json(JsonContract),
     /// A JSON document of any type.
     Document(DocumentContract),
-    /// Fields of an urlencoded form.
+    /// Fields of a form.
     Form(FormContract),
 }
 
@@ -148,7 +153,7 @@ impl Contract {
         match &self.body {
             BodyContract::None | BodyContract::Any => Ok(Media(MediaKind::Unread)),
             BodyContract::Json(_) | BodyContract::Document(_) => accept_json(headers),
-            BodyContract::Form(_) => accept_form(headers),
+            BodyContract::Form(form) => accept_form(headers, form.types()),
         }
     }
 
@@ -179,6 +184,10 @@ impl Contract {
             (BodyContract::Any, _) => return CheckedBody::Unread,
             (BodyContract::Json(json), media) => (json.check(body, violations), media.json()),
             (BodyContract::Document(document), media) => (document.check(body, violations), media.json()),
+            (BodyContract::Form(form), MediaKind::Multipart(boundary)) => {
+                form.check_whole(&boundary, body, violations);
+                return CheckedBody::Nothing;
+            }
             (BodyContract::Form(form), _) => (form.check(body, violations), Cow::Borrowed(FORM)),
         };
         bytes.map_or(CheckedBody::Nothing, |bytes| CheckedBody::Bytes { bytes, content_type })

@@ -145,7 +145,8 @@ impl Member {
     }
 }
 
-fn presence_faults(declared: Declared<'_>) -> Option<SchemaFault> {
+/// What is wrong with `optional` and `default` together.
+pub(super) fn presence_faults(declared: Declared<'_>) -> Option<SchemaFault> {
     let both = declared.optional && declared.default.is_some();
     both.then(|| SchemaFault {
         help: Some("a parameter with a default is never missing: remove `optional`".to_owned()),

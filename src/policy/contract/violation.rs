@@ -154,6 +154,12 @@ pub enum ViolationKind {
     MediaType,
     /// A string that is not of the format.
     Format,
+    /// A form field that is not a file.
+    FileType,
+    /// A file of a media type that is not listed.
+    FileContentType,
+    /// A file with too many bytes.
+    FileTooLarge,
     /// Any other rule.
     ValueError,
 }
@@ -192,6 +198,9 @@ impl ViolationKind {
             Self::JsonInvalid => "json_invalid",
             Self::MediaType => "media_type",
             Self::Format => "format",
+            Self::FileType => "file_type",
+            Self::FileContentType => "file_content_type",
+            Self::FileTooLarge => "file_too_large",
             Self::ValueError => "value_error",
         }
     }
@@ -230,6 +239,12 @@ impl Violations {
     /// The violations, owned.
     pub fn into_vec(self) -> Vec<Violation> {
         self.0
+    }
+
+    /// Takes down those of another list, unless there are enough.
+    pub(super) fn extend(&mut self, others: Self) {
+        let room = MAX_VIOLATIONS.saturating_sub(self.len());
+        self.0.extend(others.0.into_iter().take(room));
     }
 
     /// Takes one down, unless there are enough.

@@ -104,7 +104,9 @@ fn forwarded(sent: &Sent) -> Option<(Parts, Bytes)> {
     let body = match admission.body {
         AdmittedBody::Checked { bytes, .. } => bytes,
         AdmittedBody::None => Bytes::new(),
-        AdmittedBody::Streamed | AdmittedBody::Observed(_) => panic!("the body was not checked"),
+        AdmittedBody::Streamed | AdmittedBody::Observed(_) | AdmittedBody::Spooled { .. } => {
+            panic!("the body was not checked")
+        }
     };
     Some((parts, body))
 }

@@ -31,7 +31,7 @@ use crate::policy::contract::{LocPart, ReplyModel, Violation, is_json};
 use crate::policy::rejection::Rejection;
 
 use super::super::answer::Prepared;
-use super::super::body::{Lease, declared_length};
+use super::super::body::{Full, Lease, declared_length};
 
 /// The largest reply that is checked, in bytes.
 pub const MAX_REPLY: u64 = 8 << 20;
@@ -198,7 +198,7 @@ impl Held {
         if length > MAX_REPLY {
             return Err(Broken::Fault(Fault::TooLarge));
         }
-        self.memory.grow_to(length).map_err(|_| Broken::Fault(Fault::Memory))?;
+        self.memory.grow_to(length).map_err(|Full| Broken::Fault(Fault::Memory))?;
         self.body.extend_from_slice(chunk);
         Ok(())
     }

@@ -87,6 +87,11 @@ impl Gateway {
         self.admin.expect("the configuration has an admin listener")
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> Vec<String> {
         self.stderr.all()
