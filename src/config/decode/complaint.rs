@@ -32,8 +32,6 @@ pub(super) enum Complaint {
     Word { word: String, allowed: &'static [&'static str] },
     /// A key that the struct does not have.
     Key { allowed: &'static [&'static str] },
-    /// The same, said by a struct that stands for one shape of several.
-    Field { key: String, allowed: &'static [&'static str] },
     /// A key that is no text.
     KeyShape,
     /// Anything else, in the type's own words.
@@ -87,11 +85,11 @@ impl Complaint {
             }
             Self::Key { allowed } => {
                 let key = trail.last_key().unwrap_or_default();
-                (On::Key, format!("unknown key `{key}`"), Some(known_keys(key, allowed)))
-            }
-            Self::Field { key, allowed } => {
-                let (message, help) = (format!("unknown key `{key}`"), Some(known_keys(&key, allowed)));
-                return Fault { place: place.key(key), on: On::Key, message, help };
+                let help = match nearest(key, allowed) {
+                    Some(nearest) => format!("did you mean `{nearest}`?"),
+                    None => format!("known keys: {}", listed(allowed)),
+                };
+                (On::Key, format!("unknown key `{key}`"), Some(help))
             }
             Self::KeyShape => (On::Key, "a key must be text".to_owned(), None),
             Self::Said(_) if is_placed(value) => {
@@ -120,8 +118,9 @@ impl de::Error for Stop {
         Self::Fresh(Complaint::Word { word: word.to_owned(), allowed })
     }
 
-    fn unknown_field(key: &str, allowed: &'static [&'static str]) -> Self {
-        Self::Fresh(Complaint::Field { key: key.to_owned(), allowed })
+    /// Said while the key is read, by a struct that stands for one shape of several.
+    fn unknown_field(_key: &str, allowed: &'static [&'static str]) -> Self {
+        Self::Fresh(Complaint::Key { allowed })
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -138,13 +137,6 @@ impl fmt::Display for Stop {
 impl std::error::Error for Stop {}
 
 /// `a`, `b` or `c`.
-fn known_keys(key: &str, allowed: &[&str]) -> String {
-    match nearest(key, allowed) {
-        Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => format!("known keys: {}", listed(allowed)),
-    }
-}
-
 pub(super) fn one_of(words: &[&str]) -> String {
     match words {
         [] => "nothing".to_owned(),

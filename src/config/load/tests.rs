@@ -381,7 +381,7 @@ fn schema_files_start_where_they_are_named_and_count_for_the_hash() {
     let load = || load(&path("main.yaml"), &|_| None);
     let loaded = load().0.unwrap();
     let files: Vec<_> = loaded.files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_owned()).collect();
-    let names = ["main.yaml", "routes/b.yaml", "routes/order.json", "routes/item.json", "routes/../far.json"];
+    let names = ["main.yaml", "routes/b.yaml", "routes/order.json", "routes/item.json", "far.json"];
     assert_eq!(files[..5], names.map(std::path::PathBuf::from));
     let schemas = &loaded.config.schema_files;
     assert_eq!((files.len(), schemas.files.len()), (6, 4), "each file is read once");

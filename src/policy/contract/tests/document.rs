@@ -165,6 +165,13 @@ fn a_schema_of_many_branches_is_not_walked_for_ever() {
     let started = std::time::Instant::now();
     assert_eq!(document(schema, Drop, &deep), "! body value_error");
     assert!(started.elapsed().as_secs() < 5);
+    let nested = |times: usize| {
+        let inner = r##"{"properties":{"a":{"$ref":"#"}}}"##;
+        format!("{}{inner}{}", r#"{"allOf":["#.repeat(times), "]}".repeat(times))
+    };
+    assert_eq!(document(&nested(2), Drop, &deep), deep);
+    let refused = document(&nested(8), Drop, &deep);
+    assert!(refused.ends_with("value_error"), "within the stack, whatever the schema: {refused}");
     let list = format!("{}{}", r#"{"id":1,"children":["#.repeat(MAX_DEPTH / 2), "]}".repeat(MAX_DEPTH / 2));
     assert_eq!(document(TREE, Drop, &list), list);
 }
