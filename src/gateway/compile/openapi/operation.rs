@@ -146,7 +146,7 @@ fn form(fields: &IndexMap<String, Parameter>, mut media: Value) -> Value {
     let encoding: Map<String, Value> =
         files.map(|(name, types)| (name.clone(), json!({ "contentType": types }))).collect();
     if encoding.is_empty() {
-        return json!({ "application/x-www-form-urlencoded": media });
+        return json!({ "application/x-www-form-urlencoded": media, "multipart/form-data": media });
     }
     media["encoding"] = encoding.into();
     json!({ "multipart/form-data": media })
