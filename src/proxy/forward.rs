@@ -1,14 +1,15 @@
 //! The request that the service gets.
 //!
-//! Everything here happens in `upstream_request_filter`, after pingora has dropped hop-by-hop fields and those that
-//! the client nominated in `Connection`: a field set earlier could be nominated away. Fields that only the gateway
-//! may send are taken out first, whatever their spelling, and then written anew.
+//! Everything here happens in `upstream_request_filter`, on a copy of the client's header. What ends at the gateway is
+//! taken out first: hop-by-hop fields, those that the client nominated in `Connection`, and those that only the
+//! gateway may send, whatever their spelling. Then the gateway's own are written, so that none can be nominated away.
+//! pingora's own removal is off for our peers ([`crate::gateway::Target::peer`]): it looks each name up for itself.
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, VIA,
 };
 use http::request::Parts;
 use pingora::{Error, ErrorType, OrErr, Result};
@@ -17,7 +18,8 @@ use smallvec::SmallVec;
 use crate::gateway::{HostHeader, Target};
 use crate::policy::authenticate::{Part, cookies_without};
 use crate::policy::headers::{
-    CONSUMER_GROUPS, CONSUMER_NAME, CONSUMER_PLAN, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, is_own,
+    CONSUMER_GROUPS, CONSUMER_NAME, CONSUMER_PLAN, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, is_hop_by_hop,
+    is_own, nominated,
 };
 use crate::policy::rejection::X_REQUEST_ID;
 
@@ -38,8 +40,14 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let client_host = headers.get(HOST).cloned();
     let said = Said::by_proxy(headers, exchange.peer);
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
-    let ending: SmallVec<[HeaderName; 4]> =
-        headers.keys().filter(|name| is_own(name) || ends_here(name, &admission.body)).cloned().collect();
+    let mut ending: SmallVec<[HeaderName; 4]> = headers
+        .keys()
+        .filter(|name| is_own(name) || is_hop_by_hop(name) || ends_here(name, &admission.body))
+        .cloned()
+        .collect();
+    if ending.contains(&CONNECTION) {
+        ending.extend(nominated(headers));
+    }
     for name in &ending {
         headers.remove(name);
     }
@@ -97,14 +105,11 @@ fn remove_credentials(headers: &mut HeaderMap, hidden: &[Part]) {
     }
 }
 
-/// Whether a field describes the client's body or connection, and not what is sent on.
+/// Whether a field describes the client's connection or body, and not what is sent on. A streamed body without a
+/// length is sent in chunks of our own.
 fn ends_here(name: &HeaderName, body: &AdmittedBody) -> bool {
-    match body {
-        AdmittedBody::Streamed => *name == UPGRADE,
-        AdmittedBody::None | AdmittedBody::Checked { .. } => {
-            [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, EXPECT].contains(name)
-        }
-    }
+    [CONNECTION, TRANSFER_ENCODING].contains(name)
+        || !matches!(body, AdmittedBody::Streamed) && [CONTENT_LENGTH, CONTENT_TYPE, EXPECT].contains(name)
 }
 
 /// What a trusted proxy said of its client; nothing when the peer is a stranger.

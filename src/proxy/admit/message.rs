@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 
 use crate::gateway::RequestLimits;
+use crate::policy::headers::check_connection;
 use crate::policy::rejection::{Malformed, Rejection};
 
 use super::Request;
@@ -36,6 +37,7 @@ pub fn check(limits: &RequestLimits, request: &Request<'_>) -> Result<(), Reject
     {
         return Err(Rejection::Malformed(Malformed::Framing));
     }
+    check_connection(&parts.headers).map_err(|_| Rejection::Malformed(Malformed::Message))?;
     if is_target(request.target) && !raw_has_fragment(&request.raw) {
         return Ok(());
     }
