@@ -37,7 +37,6 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let route = &admission.route;
     let headers = &mut request.headers;
     headers.reserve(ADDED);
-    let client_host = headers.get(HOST).cloned();
     let said = Said::by_proxy(headers, exchange.peer);
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
     let mut ending: SmallVec<[HeaderName; 4]> = headers
@@ -56,11 +55,10 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         headers.insert(CONTENT_TYPE, content_type.clone());
     }
-    let host = match (&route.service.host, &client_host) {
-        (HostHeader::Client, Some(host)) => host.clone(),
-        (HostHeader::Client | HostHeader::Service, _) => target.host.clone(),
-    };
-    headers.insert(HOST, host);
+    let client_host = headers.insert(HOST, target.host.clone());
+    if let (HostHeader::Client, Some(host)) = (route.service.host, &client_host) {
+        headers.insert(HOST, host.clone());
+    }
     add_forwarding(headers, exchange, client_host, said)?;
     if let Some(consumer) = &exchange.trail.consumer {
         headers.insert(CONSUMER_NAME, consumer.name_header.clone());

@@ -14,6 +14,7 @@ mod client;
 mod exchange;
 mod forward;
 mod guard;
+mod plain;
 mod reply;
 
 use std::sync::Arc;
@@ -24,9 +25,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version};
-use once_cell::sync::OnceCell;
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -176,6 +175,8 @@ impl ProxyHttp for Proxy {
         if session.req_header().headers.contains_key(UPGRADE) {
             session.req_header_mut().remove_header(&UPGRADE);
         }
+        // Before pingora copies the header for the service.
+        plain::forget_spelling(session.req_header_mut());
         Ok(())
     }
 
@@ -214,7 +215,7 @@ impl ProxyHttp for Proxy {
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
         let admission = admission(exchange)?;
-        edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
+        plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
     /// Only streamed bodies come through here with content: their size is not known before.
@@ -270,7 +271,7 @@ impl ProxyHttp for Proxy {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
-        edit_response(response, |headers| reply::rewrite(headers, exchange, route))
+        plain::edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
@@ -315,31 +316,6 @@ impl ProxyHttp for Proxy {
     fn request_summary(&self, session: &Session, _exchange: &Box<Exchange>) -> String {
         session.req_header().method.to_string()
     }
-}
-
-/// Changes a request's header as plain parts, without pingora's map of original spellings: HTTP does not need it, and
-/// each change would have to be made in both.
-fn edit_request(request: &mut RequestHeader, edit: impl FnOnce(&mut Parts) -> Result<()>) -> Result<()> {
-    static BLANK: OnceCell<RequestHeader> = OnceCell::new();
-    let blank = BLANK.get_or_try_init(|| RequestHeader::build_no_case(Method::GET, b"/", Some(0)))?;
-    let mut parts = Parts::from(std::mem::replace(request, blank.clone()));
-    edit(&mut parts)?;
-    *request = RequestHeader::from(parts);
-    Ok(())
-}
-
-/// The same for a response. A reason phrase of the service's own is kept.
-fn edit_response(response: &mut ResponseHeader, edit: impl FnOnce(&mut HeaderMap)) -> Result<()> {
-    let reason = response.get_reason_phrase().filter(|reason| response.status.canonical_reason() != Some(reason));
-    let reason = reason.map(str::to_owned);
-    let blank = ResponseHeader::build_no_case(StatusCode::OK, Some(0))?;
-    let mut parts = http::response::Parts::from(std::mem::replace(response, blank));
-    edit(&mut parts.headers);
-    *response = ResponseHeader::from(parts);
-    if reason.is_some() {
-        response.set_reason_phrase(reason.as_deref())?;
-    }
-    Ok(())
 }
 
 /// Most attempts to connect for one request.
