@@ -5,7 +5,6 @@
 //! gateway may send, whatever their spelling. Then the gateway's own are written, so that none can be nominated away.
 //! pingora's own removal is off for our peers ([`crate::gateway::Target::peer`]): it looks each name up for itself.
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue,
@@ -24,6 +23,7 @@ use crate::policy::headers::{
 use crate::policy::rejection::X_REQUEST_ID;
 
 use super::admit::{Admission, AdmittedBody};
+use super::client::Address;
 use super::exchange::{Exchange, Peer};
 
 /// How many fields the gateway adds to most requests.
@@ -140,18 +140,10 @@ fn add_forwarding(
 ) -> Result<()> {
     let proto = said.proto.unwrap_or("http");
     let host = said.host.or(client_host);
-    let mut text = said.chain.into_bytes();
-    text.reserve(128);
-    if !text.is_empty() {
-        text.extend_from_slice(b", ");
-    }
-    text.extend_from_slice(exchange.peer_text.as_bytes());
-    let end_of_chain = text.len();
-    write_forwarded(&mut text, exchange.client_text.as_bytes(), host.as_ref(), proto);
-    // One allocation serves both fields.
-    let text = Bytes::from(text);
-    headers.insert(FORWARDED_FOR, value(text.slice(..end_of_chain))?);
-    headers.insert(FORWARDED, value(text.slice(end_of_chain..))?);
+    headers.insert(FORWARDED_FOR, continued(said.chain, &exchange.peer_address)?);
+    let mut text: SmallVec<[u8; 128]> = SmallVec::new();
+    write_forwarded(&mut text, exchange.client.as_bytes(), host.as_ref(), proto);
+    headers.insert(FORWARDED, value(&text)?);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host);
@@ -160,8 +152,19 @@ fn add_forwarding(
     Ok(())
 }
 
+/// `X-Forwarded-For` with the peer at its end.
+fn continued(chain: String, peer: &Address) -> Result<HeaderValue> {
+    if chain.is_empty() {
+        return Ok(peer.value());
+    }
+    let mut text = chain.into_bytes();
+    text.extend_from_slice(b", ");
+    text.extend_from_slice(peer.as_bytes());
+    value(&text)
+}
+
 /// RFC 7239: `for=192.0.2.1;host="api.example.com:8080";proto=http`.
-fn write_forwarded(out: &mut Vec<u8>, client: &[u8], host: Option<&HeaderValue>, proto: &str) {
+fn write_forwarded(out: &mut SmallVec<[u8; 128]>, client: &[u8], host: Option<&HeaderValue>, proto: &str) {
     let is_v6 = client.contains(&b':');
     out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
     out.extend_from_slice(client);
@@ -178,7 +181,7 @@ fn write_forwarded(out: &mut Vec<u8>, client: &[u8], host: Option<&HeaderValue>,
     out.extend_from_slice(proto.as_bytes());
 }
 
-fn value(text: Bytes) -> Result<HeaderValue> {
-    HeaderValue::from_maybe_shared(text)
+fn value(text: &[u8]) -> Result<HeaderValue> {
+    HeaderValue::from_bytes(text)
         .map_err(|_| Error::explain(ErrorType::InternalError, "forwarding field is no header value"))
 }

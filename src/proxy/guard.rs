@@ -39,6 +39,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::gateway::ConnectionLimits;
 
 use super::Proxy;
+use super::client::Address;
 
 /// The open connections of the process.
 #[derive(Debug, Default)]
@@ -151,7 +152,10 @@ impl GuardedApp {
             .get_socket_digest()
             .and_then(|digest| digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip())));
         match state.connections.enter(address, &limits) {
-            Ok(entry) => Some(Guarded::new(io, limits, entry, Arc::clone(state))),
+            Ok(entry) => {
+                let peer = address.map_or_else(Address::default, Address::of);
+                Some(Guarded::new(io, peer, limits, entry, Arc::clone(state)))
+            }
             Err(full) => {
                 state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
                 None
@@ -197,6 +201,11 @@ const BUSY: u8 = 2;
 /// No deadline has been armed.
 const NEVER: u8 = u8::MAX;
 
+/// The other end of a session's connection.
+pub fn peer(session: &Session) -> Address {
+    guarded(session).map(|guarded| guarded.peer.clone()).unwrap_or_default()
+}
+
 /// Marks the connection of a session as busy with a request.
 pub fn mark_busy(session: &Session) {
     set_phase(session, BUSY);
@@ -208,15 +217,19 @@ pub fn mark_idle(session: &Session) {
 }
 
 fn set_phase(session: &Session, phase: u8) {
-    let stream = session.as_downstream().stream();
-    if let Some(guarded) = stream.and_then(|stream| stream.as_any().downcast_ref::<Guarded>()) {
+    if let Some(guarded) = guarded(session) {
         guarded.phase.store(phase, Ordering::Relaxed);
     }
+}
+
+fn guarded(session: &Session) -> Option<&Guarded> {
+    session.as_downstream().stream()?.as_any().downcast_ref()
 }
 
 /// A client's stream with deadlines.
 pub struct Guarded {
     io: Stream,
+    peer: Address,
     phase: AtomicU8,
     limits: ConnectionLimits,
     /// The phase for which `deadline` was armed last.
@@ -236,8 +249,8 @@ impl std::fmt::Debug for Guarded {
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 impl Guarded {
-    fn new(io: Stream, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
-        Self { io, phase: AtomicU8::new(IDLE), limits, armed: NEVER, deadline: None, state, _entry: entry }
+    fn new(io: Stream, peer: Address, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
+        Self { io, peer, phase: AtomicU8::new(IDLE), limits, armed: NEVER, deadline: None, state, _entry: entry }
     }
 
     /// Waits for the deadline of a phase: Pending while there is time.

@@ -356,7 +356,7 @@ impl Proxy {
             &AccessLine {
                 at: exchange.at,
                 request_id: exchange.id.as_bytes(),
-                client: exchange.client_text.as_bytes(),
+                client: exchange.client.as_bytes(),
                 method: request.method.as_str(),
                 host: header(http::header::HOST).unwrap_or_default(),
                 path: request.uri.path(),
