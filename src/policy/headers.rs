@@ -77,18 +77,19 @@ impl HeaderEdits {
 /// Whether only the gateway may send this field to a service.
 pub fn is_own(name: &HeaderName) -> bool {
     let name = name.as_str();
+    // Nearly every name is settled by its first letter.
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'f')) {
+        return false;
+    }
     // Some frameworks read `_` as `-`: the look-alike must not get past either.
     if name.contains('_') {
-        let dashed = name.replace('_', "-");
-        return is_own_text(&dashed);
+        return is_own_text(&name.replace('_', "-"));
     }
     is_own_text(name)
 }
 
 fn is_own_text(name: &str) -> bool {
-    // Nearly every name is settled by its first letter.
-    matches!(name.as_bytes().first(), Some(b'x' | b'f'))
-        && (OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || OWN_NAMES.contains(&name))
+    OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || OWN_NAMES.contains(&name)
 }
 
 /// Whether the proxy writes this field itself, so that a configuration may not.
@@ -168,8 +169,18 @@ pub fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
 /// Names of an answer's fields that end at the gateway: hop-by-hop, and nominated by `Connection`.
 pub fn response_hop_by_hop(headers: &HeaderMap) -> SmallVec<[HeaderName; 2]> {
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
-    let mut ending: SmallVec<[HeaderName; 2]> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    ending.extend(nominated(headers));
+    let mut ending = SmallVec::new();
+    let mut nominates = false;
+    for (name, value) in headers {
+        if is_hop_by_hop(name) {
+            ending.push(name.clone());
+        } else if *name == CONNECTION {
+            nominates |= value != "keep-alive" && value != "close";
+        }
+    }
+    if nominates {
+        ending.extend(nominated(headers));
+    }
     ending
 }
 
