@@ -287,6 +287,7 @@ impl AsyncRead for Guarded {
         if read.is_ready() {
             if phase == IDLE && buf.filled().len() > before {
                 me.phase.store(HEADER, Ordering::Relaxed);
+                me.armed = NEVER;
             }
             return read;
         }
