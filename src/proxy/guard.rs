@@ -232,9 +232,12 @@ pub struct Guarded {
     peer: Address,
     phase: AtomicU8,
     limits: ConnectionLimits,
-    /// The phase for which `deadline` was armed last.
+    /// The phase for which `due` holds.
     armed: u8,
-    deadline: Option<Pin<Box<Sleep>>>,
+    due: Instant,
+    /// Fires when `due` is reached or before. A connection that is never idle for long keeps one timer for many
+    /// requests: it is moved only when it fires too early, or would fire too late.
+    timer: Option<Pin<Box<Sleep>>>,
     state: Arc<super::State>,
     _entry: Entry,
 }
@@ -250,22 +253,36 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length:
 
 impl Guarded {
     fn new(io: Stream, peer: Address, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
-        Self { io, peer, phase: AtomicU8::new(IDLE), limits, armed: NEVER, deadline: None, state, _entry: entry }
+        Self {
+            io,
+            peer,
+            phase: AtomicU8::new(IDLE),
+            limits,
+            armed: NEVER,
+            due: Instant::now(),
+            timer: None,
+            state,
+            _entry: entry,
+        }
     }
 
     /// Waits for the deadline of a phase: Pending while there is time.
     fn poll_deadline(&mut self, phase: u8, context: &mut Context<'_>) -> Poll<io::Error> {
         let limit = if phase == IDLE { self.limits.idle_timeout } else { self.limits.header_timeout };
-        if self.armed != phase || self.deadline.is_none() {
-            let at = Instant::now() + limit;
-            match &mut self.deadline {
-                Some(deadline) => deadline.as_mut().reset(at),
-                None => self.deadline = Some(Box::pin(sleep_until(at))),
-            }
+        if self.armed != phase {
+            self.due = Instant::now() + limit;
             self.armed = phase;
         }
-        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(context));
+        let due = self.due;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        ready!(timer.as_mut().poll(context));
+        if timer.deadline() < due {
+            timer.as_mut().reset(due);
+            ready!(timer.as_mut().poll(context));
+        }
         let label = if phase == IDLE { "idle" } else { "header" };
         self.state.telemetry.connections_expired.with_label_values(&[label]).inc();
         if phase == HEADER {

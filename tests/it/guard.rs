@@ -123,6 +123,22 @@ fn a_refused_request_begins_a_new_idle_time() {
     assert!(client.is_closed() && begun.elapsed() >= 3 * SHORT);
 }
 
+/// The timer of an idle connection is not moved with each request; it may not cut short what came after it.
+#[test]
+fn each_request_begins_a_new_idle_time() {
+    let stage = stage(json!({"header_timeout": "300ms", "idle_timeout": "900ms"}));
+    let mut client = stage.connect();
+    client.send(b"GET /a HTTP/1.1\r\nHost:");
+    let begun = Instant::now();
+    client.send(b" a\r\n\r\n");
+    assert_eq!(client.response().unwrap().status, 200);
+    while begun.elapsed() < 6 * SHORT {
+        assert_eq!(client.ask(&get()).unwrap().status, 200);
+    }
+    let begun = Instant::now();
+    assert!(client.is_closed() && begun.elapsed() >= 3 * SHORT);
+}
+
 #[test]
 fn neither_deadline_holds_while_a_request_is_served() {
     let origin = Origin::start(|_| {
