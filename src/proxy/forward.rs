@@ -5,6 +5,7 @@
 //! gateway may send, whatever their spelling. Then the gateway's own are written, so that none can be nominated away.
 //! pingora's own removal is off for our peers ([`crate::gateway::Target::peer`]): it looks each name up for itself.
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue,
@@ -141,9 +142,7 @@ fn add_forwarding(
     let proto = said.proto.unwrap_or("http");
     let host = said.host.or(client_host);
     headers.insert(FORWARDED_FOR, continued(said.chain, &exchange.peer_address)?);
-    let mut text: SmallVec<[u8; 128]> = SmallVec::new();
-    write_forwarded(&mut text, exchange.client.as_bytes(), host.as_ref(), proto);
-    headers.insert(FORWARDED, value(&text)?);
+    headers.insert(FORWARDED, value(forwarded(exchange.client.as_bytes(), host.as_ref(), proto))?);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host);
@@ -160,11 +159,12 @@ fn continued(chain: String, peer: &Address) -> Result<HeaderValue> {
     let mut text = chain.into_bytes();
     text.extend_from_slice(b", ");
     text.extend_from_slice(peer.as_bytes());
-    value(&text)
+    value(text)
 }
 
 /// RFC 7239: `for=192.0.2.1;host="api.example.com:8080";proto=http`.
-fn write_forwarded(out: &mut SmallVec<[u8; 128]>, client: &[u8], host: Option<&HeaderValue>, proto: &str) {
+fn forwarded(client: &[u8], host: Option<&HeaderValue>, proto: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(32 + client.len() + host.map_or(0, HeaderValue::len));
     let is_v6 = client.contains(&b':');
     out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
     out.extend_from_slice(client);
@@ -179,9 +179,10 @@ fn write_forwarded(out: &mut SmallVec<[u8; 128]>, client: &[u8], host: Option<&H
     }
     out.extend_from_slice(b";proto=");
     out.extend_from_slice(proto.as_bytes());
+    out
 }
 
-fn value(text: &[u8]) -> Result<HeaderValue> {
-    HeaderValue::from_bytes(text)
+fn value(text: Vec<u8>) -> Result<HeaderValue> {
+    HeaderValue::from_maybe_shared(Bytes::from(text))
         .map_err(|_| Error::explain(ErrorType::InternalError, "forwarding field is no header value"))
 }
