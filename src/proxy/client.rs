@@ -126,12 +126,9 @@ impl RequestId {
     }
 
     fn generate() -> Self {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 32];
-        let bytes = random_128().to_be_bytes();
-        for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
+        for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(random_128().to_be_bytes()) {
+            *digits = HEXADECIMAL[usize::from(byte)];
         }
         // Hexadecimal digits are always a valid value; the fallback keeps this free of panics.
         Self(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-")))
@@ -152,6 +149,18 @@ impl RequestId {
         self.0.clone()
     }
 }
+
+/// The two digits of every byte.
+const HEXADECIMAL: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// Unpredictable enough not to collide or be guessed; not a secret. Each thread mixes a counter with random keys of
 /// its own, which costs no system call and no lock.
@@ -229,5 +238,7 @@ mod tests {
         let other = std::thread::spawn(ids).join().unwrap();
         let all: std::collections::HashSet<_> = ids().into_iter().chain(other).collect();
         assert_eq!(all.len(), 2_000);
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        assert!(all.iter().all(|id| id.len() == 32 && id.bytes().all(digit)));
     }
 }

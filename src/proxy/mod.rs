@@ -172,7 +172,7 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         // No protocol but HTTP passes, so nothing is upgraded.
-        if session.req_header().headers.contains_key(UPGRADE) {
+        if session.req_header().headers.keys().any(|name| *name == UPGRADE) {
             session.req_header_mut().remove_header(&UPGRADE);
         }
         // Before pingora copies the header for the service.

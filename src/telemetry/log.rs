@@ -90,8 +90,13 @@ fn put(digits: &mut [u8], mut value: u32) {
 pub fn escape_json(out: &mut Vec<u8>, text: &[u8]) {
     if is_plain(text) {
         out.extend_from_slice(text);
-        return;
+    } else {
+        escape_characters(out, text);
     }
+}
+
+#[cold]
+fn escape_characters(out: &mut Vec<u8>, text: &[u8]) {
     for character in String::from_utf8_lossy(text).chars() {
         match character {
             '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
@@ -106,17 +111,22 @@ pub fn escape_json(out: &mut Vec<u8>, text: &[u8]) {
 /// Whether text is ASCII that a JSON string takes as it is. Eight bytes are looked at in one: nearly all texts are
 /// short, and nearly all are plain.
 fn is_plain(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().all(|&byte| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\');
+    };
+    // The last eight overlap those before them where the length is no multiple.
+    text.as_chunks::<8>().0.iter().all(is_plain_word) && is_plain_word(last)
+}
+
+fn is_plain_word(word: &[u8; 8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = ONES << 7;
+    let word = u64::from_le_bytes(*word);
+    // High bits of zero bytes. Those of others may be set too, but only where there is a zero byte.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let (words, rest) = text.as_chunks::<8>();
-    let special = words.iter().fold(0, |found, word| {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20);
-        let others = zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | zero(word ^ (ONES * 0x7f));
-        found | word | control | others
-    });
-    special & HIGH == 0 && rest.iter().all(|&byte| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\')
+    let control = word.wrapping_sub(ONES * 0x20);
+    let others = zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | zero(word ^ (ONES * 0x7f));
+    (word | control | others) & HIGH == 0
 }
 
 #[cfg(test)]
