@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
+use once_cell::sync::OnceCell;
 use pingora::proxy::Session;
 use smallvec::SmallVec;
 
@@ -35,9 +36,11 @@ use crate::policy::rejection::{Format, Malformed, Rejection};
 
 use super::State;
 use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
-use super::client;
-use super::client::AddressText;
-use super::exchange::{Asked, Exchange, Held, Peer, Trail};
+use super::client::{self, Address};
+use super::exchange::{Asked, Exchange, Held, Trail};
+use super::guard;
+
+use message::Envelope;
 
 /// A request that may go to its service.
 pub struct Admission {
@@ -112,40 +115,25 @@ pub struct Request<'a> {
     /// The header as it came, for what parsing hides.
     pub raw: Bytes,
     /// The other end of the connection.
-    pub peer: IpAddr,
+    pub peer: Address,
     /// Our end of the connection, where it matters which listener a request came through.
     pub local: Option<SocketAddr>,
-    /// Whether a body follows the header.
-    pub body: Announced,
-}
-
-/// Whether a body follows the header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announced {
-    /// No.
-    Nothing,
-    /// Yes, perhaps an empty one.
-    Body,
+    /// For whom it is and where it ends.
+    pub envelope: Envelope<'a>,
 }
 
 impl<'a> Request<'a> {
     /// Reads what admission needs from a session.
     pub fn of(session: &'a Session, gateway: &Gateway) -> Self {
-        let parts: &Parts = session.req_header();
-        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let header = session.req_header();
         let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
-        let length = super::body::declared_length(&parts.headers);
-        let announced = parts.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > 0);
         // The first look at it is a system call.
         let local = gateway.docs.as_ref().and_then(|_| session.server_addr()?.as_inet().copied());
-        Self {
-            parts,
-            local,
-            target: session.req_header().raw_path(),
-            raw: raw.unwrap_or_default(),
-            peer: peer.unwrap_or(IpAddr::from([0, 0, 0, 0])),
-            body: if announced { Announced::Body } else { Announced::Nothing },
-        }
+        Self { local, ..Self::new(header, header.raw_path(), raw.unwrap_or_default(), guard::peer(session)) }
+    }
+
+    pub(super) fn new(parts: &'a Parts, target: &'a [u8], raw: Bytes, peer: Address) -> Self {
+        Self { parts, target, raw, peer, local: None, envelope: Envelope::of(&parts.headers) }
     }
 }
 
@@ -157,9 +145,9 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
-    check_flood(&gateway, exchange.client)?;
+    check_flood(&gateway, exchange.client.ip)?;
     message::check(&gateway.request_limits, request)?;
-    let host = message::host(parts)?;
+    let host = message::host(request)?;
     if request.target == b"*" {
         return whole_server(&parts.method);
     }
@@ -180,7 +168,7 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     }
     exchange.trail.consumer = authenticate(&gateway, route, parts)?;
     let now = state.clock.at(exchange.started, exchange.at);
-    exchange.trail.held = limit(state, route, &exchange.trail, exchange.client, &parts.headers, now)?;
+    exchange.trail.held = limit(state, route, &exchange.trail, exchange.client.ip, &parts.headers, now)?;
     match route.mode {
         Mode::Enforce => contract(gateway.format, route, &found, request),
         Mode::Observe => observe::contract(route, &found, request),
@@ -189,13 +177,9 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
 
 /// Who is there, and what the request is called.
 fn identify(gateway: &Gateway, request: &Request<'_>, exchange: &mut Exchange) {
-    let (client, peer) = client::client(request.peer, &gateway.trusted_proxies, &request.parts.headers);
+    let (client, peer) = client::client(&request.peer, &gateway.trusted_proxies, &request.parts.headers);
     exchange.client = client;
-    exchange.client_text = AddressText::of(client);
-    exchange.peer_text = match peer {
-        Peer::Stranger => exchange.client_text.clone(),
-        Peer::Trusted => AddressText::of(request.peer.to_canonical()),
-    };
+    exchange.peer_address = request.peer.clone();
     exchange.peer = peer;
     exchange.id = client::RequestId::of(&request.parts.headers, peer);
 }
@@ -212,8 +196,9 @@ fn whole_server(method: &Method) -> Result<Decision, Rejection> {
     if *method != Method::OPTIONS {
         return Err(Rejection::Malformed(Malformed::Target));
     }
-    let methods: Vec<&str> = METHODS.iter().map(Method::as_str).collect();
-    Ok(Decision::Options(methods.join(", ").parse().unwrap_or(HeaderValue::from_static("OPTIONS"))))
+    static ALL: OnceCell<HeaderValue> = OnceCell::new();
+    let all = ALL.get_or_try_init(|| METHODS.map(|method| method.to_string()).join(", ").parse());
+    all.map(|all| Decision::Options(all.clone())).map_err(|_| Rejection::Internal)
 }
 
 /// The API's description, where its listener is asked for one of its paths. No route sees such a request, and no limit
@@ -368,7 +353,7 @@ fn contract(
     let service_target = Bytes::from(target);
     let route = Arc::clone(route);
     match &route.contract.body {
-        BodyContract::None if request.body == Announced::Nothing => {
+        BodyContract::None if !request.envelope.announces_body() => {
             finish(route, service_target, fields, violations, AdmittedBody::None).map(Decision::Forward)
         }
         BodyContract::Any => {
@@ -381,8 +366,8 @@ fn contract(
         BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_) => {
             let media = match route.contract.accept(&parts.headers) {
                 // Without a body its type means nothing: what is missing is said instead.
-                Err(_) if request.body == Announced::Nothing => Media::form(),
-                Ok(media) if request.body == Announced::Nothing && media.boundary().is_some() => Media::form(),
+                Err(_) if !request.envelope.announces_body() => Media::form(),
+                Ok(media) if !request.envelope.announces_body() && media.boundary().is_some() => Media::form(),
                 Ok(media) => media,
                 // FastAPI reads a form of another type as an empty one, and reports the fields it lacks.
                 Err(fault)
@@ -399,7 +384,7 @@ fn contract(
                 Err(fault) => return Err(Rejection::Media(fault)),
             };
             let pending = Pending { route, service_target, fields, violations, media: Some(media) };
-            if request.body == Announced::Nothing {
+            if !request.envelope.announces_body() {
                 return pending.finish(&Bytes::new()).map(Decision::Forward);
             }
             Ok(Decision::ReadBody(pending))

@@ -4,7 +4,6 @@
 //! changes nothing for it. Everything a later phase says of the request (headers, metrics, access line) is noted
 //! here by the phase that learnt it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +14,7 @@ use crate::policy::limit::{Granted, Permit};
 
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
-use super::client::{AddressText, RequestId};
+use super::client::{Address, RequestId};
 use super::reply::model::Hold;
 
 /// pingora's CTX.
@@ -27,11 +26,9 @@ pub struct Exchange {
     /// The same moment, for people.
     pub at: SystemTime,
     /// The client, seen through trusted proxies.
-    pub client: IpAddr,
-    /// The same as text.
-    pub client_text: AddressText,
-    /// The other end of the connection, as text.
-    pub peer_text: AddressText,
+    pub client: Address,
+    /// The other end of the connection.
+    pub peer_address: Address,
     /// Whether the peer is a trusted proxy.
     pub peer: Peer,
     /// As answered in `X-Request-Id`.
@@ -143,9 +140,8 @@ impl Exchange {
             gateway,
             started: Instant::now(),
             at: SystemTime::now(),
-            client: IpAddr::from([0, 0, 0, 0]),
-            client_text: AddressText::default(),
-            peer_text: AddressText::default(),
+            client: Address::default(),
+            peer_address: Address::default(),
             peer: Peer::Stranger,
             id: RequestId::default(),
             trail: Trail::default(),

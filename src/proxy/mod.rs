@@ -14,6 +14,7 @@ mod client;
 mod exchange;
 mod forward;
 mod guard;
+mod plain;
 mod reply;
 
 use std::net::SocketAddr;
@@ -25,9 +26,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version};
-use once_cell::sync::OnceCell;
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -220,9 +219,11 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         // No protocol but HTTP passes, so nothing is upgraded.
-        if session.req_header().headers.contains_key(UPGRADE) {
+        if session.req_header().headers.keys().any(|name| *name == UPGRADE) {
             session.req_header_mut().remove_header(&UPGRADE);
         }
+        // Before pingora copies the header for the service.
+        plain::forget_spelling(session.req_header_mut());
         Ok(())
     }
 
@@ -261,7 +262,7 @@ impl ProxyHttp for Proxy {
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
         let admission = admission(exchange)?;
-        edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
+        plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
     /// Only streamed bodies come through here with content: their size is not known before.
@@ -324,7 +325,7 @@ impl ProxyHttp for Proxy {
             let memory = Lease { memory: self.state.bodies.reserve(), budget };
             hold.begin(route, response, memory, Prepared::of(session, exchange));
         }
-        edit_response(response, |headers| reply::rewrite(headers, exchange, route))
+        plain::edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
@@ -375,31 +376,6 @@ impl ProxyHttp for Proxy {
     }
 }
 
-/// Changes a request's header as plain parts, without pingora's map of original spellings: HTTP does not need it, and
-/// each change would have to be made in both.
-fn edit_request(request: &mut RequestHeader, edit: impl FnOnce(&mut Parts) -> Result<()>) -> Result<()> {
-    static BLANK: OnceCell<RequestHeader> = OnceCell::new();
-    let blank = BLANK.get_or_try_init(|| RequestHeader::build_no_case(Method::GET, b"/", Some(0)))?;
-    let mut parts = Parts::from(std::mem::replace(request, blank.clone()));
-    edit(&mut parts)?;
-    *request = RequestHeader::from(parts);
-    Ok(())
-}
-
-/// The same for a response. A reason phrase of the service's own is kept.
-fn edit_response(response: &mut ResponseHeader, edit: impl FnOnce(&mut HeaderMap)) -> Result<()> {
-    let reason = response.get_reason_phrase().filter(|reason| response.status.canonical_reason() != Some(reason));
-    let reason = reason.map(str::to_owned);
-    let blank = ResponseHeader::build_no_case(StatusCode::OK, Some(0))?;
-    let mut parts = http::response::Parts::from(std::mem::replace(response, blank));
-    edit(&mut parts.headers);
-    *response = ResponseHeader::from(parts);
-    if reason.is_some() {
-        response.set_reason_phrase(reason.as_deref())?;
-    }
-    Ok(())
-}
-
 /// Most attempts to connect for one request.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -447,7 +423,7 @@ impl Proxy {
             &AccessLine {
                 at: exchange.at,
                 request_id: exchange.id.as_bytes(),
-                client: exchange.client_text.as_bytes(),
+                client: exchange.client.as_bytes(),
                 method: request.method.as_str(),
                 host: header(http::header::HOST).unwrap_or_default(),
                 path: request.uri.path(),

@@ -59,7 +59,7 @@ pub struct AccessLine<'a> {
     pub at: SystemTime,
     /// As answered in `X-Request-Id`.
     pub request_id: &'a [u8],
-    /// The client, seen through trusted proxies.
+    /// The address of the client, seen through trusted proxies.
     pub client: &'a [u8],
     /// As sent: an RFC 9110 token.
     pub method: &'a str,
@@ -276,14 +276,16 @@ impl AccessLine<'_> {
         write_timestamp(out, self.at);
         out.push(b'"');
         string(out, ",\"request_id\":\"", self.request_id);
-        string(out, ",\"client\":\"", self.client);
+        plain(out, ",\"client\":\"", self.client);
         plain(out, ",\"method\":\"", self.method);
         string(out, ",\"host\":\"", self.host);
         string(out, ",\"path\":\"", self.path.as_bytes());
         plain(out, ",\"protocol\":\"", self.protocol);
         optional(out, ",\"route\":\"", self.route);
         optional(out, ",\"service\":\"", self.service);
-        optional(out, ",\"target\":\"", self.target);
+        if let Some(target) = self.target {
+            plain(out, ",\"target\":\"", target);
+        }
         optional(out, ",\"consumer\":\"", self.consumer);
         optional(out, ",\"plan\":\"", self.plan);
         number(out, ",\"status\":", u64::from(self.status));
@@ -358,39 +360,45 @@ impl Observed {
         &self.loc.as_bytes()[..self.loc.floor_char_boundary(MAX_PLACE)]
     }
 }
+// Inlined, so that a member's name is stored and not copied.
 
 /// A member whose text is known to need no escapes.
-fn plain(out: &mut Vec<u8>, start: &str, value: &str) {
+#[inline(always)]
+fn plain(out: &mut Vec<u8>, start: &str, value: impl AsRef<[u8]>) {
     out.extend_from_slice(start.as_bytes());
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value.as_ref());
     out.push(b'"');
 }
 
 /// A member of the line; `start` is everything up to its text, the name quoted already.
+#[inline(always)]
 fn string(out: &mut Vec<u8>, start: &str, value: &[u8]) {
     out.extend_from_slice(start.as_bytes());
     escape_json(out, value);
     out.push(b'"');
 }
 
+#[inline(always)]
 fn optional(out: &mut Vec<u8>, start: &str, value: Option<&str>) {
     if let Some(value) = value {
         string(out, start, value.as_bytes());
     }
 }
 
+#[inline(always)]
 fn number(out: &mut Vec<u8>, start: &str, value: u64) {
     out.extend_from_slice(start.as_bytes());
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Milliseconds with three digits after the point.
+#[inline(always)]
 fn milliseconds(out: &mut Vec<u8>, start: &str, value: Duration) {
-    out.extend_from_slice(start.as_bytes());
     let micros = value.as_micros() as u64;
-    out.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
-    let rest = micros % 1000;
-    out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+    let (whole, rest) = (micros / 1000, (micros % 1000) as u16);
+    number(out, start, whole);
+    let digit = |unit: u16| b'0' + (rest / unit % 10) as u8;
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::policy::contract::{BodyContract, CheckedFields, Media, PathValues, Vi
 use crate::policy::path::decode_segment;
 use crate::policy::rejection::Rejection;
 
-use super::{AdmittedBody, Announced, Decision, Pending, Request, check_length, finish, without_keys};
+use super::{AdmittedBody, Decision, Pending, Request, check_length, finish, without_keys};
 
 /// Path, query, fields and, where it is read, the body.
 pub(super) fn contract(
@@ -34,8 +34,8 @@ pub(super) fn contract(
     contract.check_query(Some(&query), &mut String::new(), &mut observed);
     contract.fields.check(&request.parts.headers, &mut observed);
     let (route, service_target) = (Arc::clone(route), target(route, found, &query)?);
-    match (&contract.body, request.body) {
-        (BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_), Announced::Body) => {
+    match (&contract.body, request.envelope.announces_body()) {
+        (BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_), true) => {
             if let Some(media) = contract.accept_observed(&request.parts.headers, &mut observed) {
                 let (fields, violations) = (CheckedFields::default(), observed);
                 return Ok(Decision::ReadBody(Pending {
@@ -48,7 +48,7 @@ pub(super) fn contract(
             }
         }
         // Without a body its type means nothing.
-        (BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_), Announced::Nothing) => {
+        (BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_), false) => {
             contract.check_body(Media::form(), b"", &mut observed);
         }
         (BodyContract::None | BodyContract::Any, _) => {}

@@ -1,7 +1,5 @@
 //! Admission without a server: a configuration, a request's header, and what becomes of it.
 
-use http::header::CONTENT_LENGTH;
-
 use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::{Surroundings, compile};
@@ -73,15 +71,8 @@ fn sent_to(state: &State, local: Option<SocketAddr>, lines: &str) -> String {
         request = request.header(name, value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    let length = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
-    let request = Request {
-        parts: &parts,
-        target: target.as_bytes(),
-        raw: Bytes::new(),
-        peer: IpAddr::from([192, 0, 2, 1]),
-        local,
-        body: if length { Announced::Body } else { Announced::Nothing },
-    };
+    let peer = Address::of(IpAddr::from([192, 0, 2, 1]));
+    let request = Request { local, ..Request::new(&parts, target.as_bytes(), Bytes::new(), peer) };
     let mut exchange = Exchange::begin(state.gateway.load_full(), InFlight::enter(&state.in_flight));
     match admit(state, &request, &mut exchange) {
         Ok(Decision::Forward(admission)) => {
@@ -121,6 +112,11 @@ fn a_request_is_forwarded_as_declared_or_refused_for_the_first_reason() {
         ("POST /orders", "422 1"),
         ("GET /users/7\ncontent-length: 5\ncontent-length: 5", "400 ambiguous-framing"),
         ("GET /users/7\ntransfer-encoding: gzip, chunked", "501 transfer-coding"),
+        ("GET /users/7\ntransfer-encoding: chunked", "reads the body"),
+        ("GET /users/7\ncontent-length: 0", "/api/v1/users/7?from=7&limit=20"),
+        ("GET /users/7\ncontent-length: 1", "reads the body"),
+        ("GET /users/7\nconnection: close, x-hop", "/api/v1/users/7?from=7&limit=20"),
+        ("GET /users/7\nconnection: close, x-forwarded-for", "400 malformed-message"),
     ] {
         assert_eq!(sent(&state, request), expected, "{request}");
     }

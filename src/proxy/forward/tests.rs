@@ -12,7 +12,7 @@ use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::{Surroundings, compile};
 use crate::proxy::State;
-use crate::proxy::admit::{Announced, Decision, Request, admit};
+use crate::proxy::admit::{Decision, Request, admit};
 use crate::proxy::exchange::InFlight;
 use crate::telemetry::{AccessLog, Telemetry};
 
@@ -91,8 +91,7 @@ fn forwarded(sent: &Sent) -> Option<(Parts, Bytes)> {
     }
     let (mut parts, ()) = request.header(CONTENT_LENGTH, sent.body.len()).body(()).ok()?.into_parts();
     let peer = IpAddr::from([192, 0, 2, 1]);
-    let body = if sent.body.is_empty() { Announced::Nothing } else { Announced::Body };
-    let request = Request { parts: &parts, target: sent.target.as_bytes(), raw: Bytes::new(), peer, local: None, body };
+    let request = Request::new(&parts, sent.target.as_bytes(), Bytes::new(), Address::of(peer));
     let mut exchange = Exchange::begin(STATE.gateway.load_full(), InFlight::enter(&STATE.in_flight));
     let admission = match admit(&STATE, &request, &mut exchange).ok()? {
         Decision::Forward(admission) => admission,

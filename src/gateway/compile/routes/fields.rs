@@ -10,7 +10,7 @@ use crate::policy::authenticate::Part;
 use crate::policy::contract::{
     CookieContract, CookieParameter, FieldContract, HeaderParameter, Undeclared, is_look_alike,
 };
-use crate::policy::headers::{AllowList, ends_at_gateway, is_framing, is_own};
+use crate::policy::headers::{AllowList, is_framing, is_hop_by_hop, is_own};
 
 use super::super::callers::is_token;
 use super::{RouteCompiler, declare};
@@ -110,7 +110,7 @@ fn never_passes(name: &HeaderName, hidden: &[Part]) -> Option<&'static str> {
     match () {
         () if is_framing(name) => Some("the proxy writes this header itself"),
         () if is_own(name) => Some("only the gateway writes this header"),
-        () if ends_at_gateway(name) => Some("this header is for the gateway and ends there"),
+        () if is_hop_by_hop(name) => Some("this header is for the gateway and ends there"),
         () if hidden.iter().any(|part| matches!(part, Part::Header(hidden) if hidden == name)) => Some(HOLDS_KEY),
         () => None,
     }
