@@ -53,6 +53,11 @@ pub fn table(gateway: &Gateway) -> String {
     text
 }
 
+/// The JSON Schema of configuration files, as text.
+pub fn schema() -> String {
+    format!("{:#}\n", tollgate::config::json_schema())
+}
+
 /// Asks a running gateway to reload, and says how it went.
 pub fn reload(file: &Path, admin: Option<SocketAddr>) -> ExitCode {
     let Some(admin) = admin.or_else(|| admin_address(file)) else {

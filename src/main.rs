@@ -73,6 +73,11 @@ enum Command {
         #[arg(long)]
         admin: Option<std::net::SocketAddr>,
     },
+    /// Print the JSON Schema of configuration files, for editors.
+    ///
+    /// `conf/tollgate.schema.json` is this. A file that begins with
+    /// `# yaml-language-server: $schema=PATH` is completed and checked by editors that know it.
+    Schema,
     /// Start a gateway with a demo service, and print curl lines to try.
     Demo,
 }
@@ -129,6 +134,10 @@ fn main() -> ExitCode {
         Command::Check { file, format } => check(&file, format),
         Command::Routes { file } => routes(&file),
         Command::Reload { file, admin } => commands::reload(&file, admin),
+        Command::Schema => {
+            print(&commands::schema());
+            ExitCode::SUCCESS
+        }
         Command::Demo => demo(),
     }
 }

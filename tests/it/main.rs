@@ -13,6 +13,7 @@
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `architecture` — which part of the crate may know which
 //! - `examples` — every configuration that is shown to users compiles
+//! - `schema` — the JSON Schema of the configuration, for editors
 
 mod support;
 
@@ -28,3 +29,4 @@ mod limits;
 mod process;
 mod raw;
 mod reload;
+mod schema;
