@@ -1,5 +1,7 @@
 //! What the shorter commands do.
 
+pub mod import;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -11,6 +11,7 @@
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `import` — OpenAPI documents become configurations
 //! - `architecture` — which part of the crate may know which
 //! - `examples` — every configuration that is shown to users compiles
 //! - `schema` — the JSON Schema of the configuration, for editors
@@ -25,6 +26,7 @@ mod config_reports;
 mod examples;
 mod forwarding;
 mod guard;
+mod import;
 mod limits;
 mod process;
 mod raw;
