@@ -1,5 +1,7 @@
 //! What the shorter commands do.
 
+pub mod import;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -55,6 +57,11 @@ pub fn table(gateway: &Gateway) -> String {
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text
+}
+
+/// The JSON Schema of configuration files, as text.
+pub fn schema() -> String {
+    format!("{:#}\n", tollgate::config::json_schema())
 }
 
 /// Asks a running gateway to reload, and says how it went.

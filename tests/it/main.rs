@@ -15,9 +15,11 @@
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `import` — OpenAPI documents become configurations
 //! - `architecture` — which part of the crate may know which
 //! - `openapi` — the API's description: printed, served, read by a validator, a browser and a fuzzer
 //! - `examples` — every configuration that is shown to users compiles
+//! - `schema` — the JSON Schema of the configuration, for editors
 
 mod support;
 
@@ -29,6 +31,7 @@ mod config_reports;
 mod examples;
 mod forwarding;
 mod guard;
+mod import;
 mod limits;
 mod observe;
 mod openapi;
@@ -36,5 +39,6 @@ mod parameters;
 mod process;
 mod raw;
 mod reload;
+mod schema;
 mod suite;
 mod uploads;

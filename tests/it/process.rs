@@ -1,5 +1,6 @@
 //! The process: what a reload does, how it leaves, and that the commands of `tollgate demo` work as printed.
 
+mod demo_service;
 pub mod instance;
 
 use std::process::Command;

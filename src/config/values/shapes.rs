@@ -2,11 +2,13 @@
 //!
 //! Each visitor only looks at the shape and hands the rest on, so that a fault inside keeps its own place and text.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::ser::SerializeMap;
@@ -132,6 +134,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
+
 impl<T: Serialize> Serialize for OneOrMany<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
@@ -162,6 +179,17 @@ impl<'de> Visitor<'de> for ParametersVisitor {
 impl<'de> Deserialize<'de> for Parameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ParametersVisitor)
+    }
+}
+
+impl JsonSchema for Parameters {
+    fn schema_name() -> Cow<'static, str> {
+        "Parameters".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let named = generator.subschema_for::<IndexMap<String, Parameter>>();
+        json_schema!({ "anyOf": [{ "type": "string", "const": "any" }, named] })
     }
 }
 
@@ -207,6 +235,17 @@ impl<'de> Deserialize<'de> for Auth {
     }
 }
 
+impl JsonSchema for Auth {
+    fn schema_name() -> Cow<'static, str> {
+        "Auth".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let names = generator.subschema_for::<Vec<String>>();
+        json_schema!({ "anyOf": [{ "type": "string", "const": "public" }, names] })
+    }
+}
+
 struct BodyVisitor;
 
 impl<'de> Visitor<'de> for BodyVisitor {
@@ -231,6 +270,17 @@ impl<'de> Visitor<'de> for BodyVisitor {
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(BodyVisitor)
+    }
+}
+
+impl JsonSchema for Body {
+    fn schema_name() -> Cow<'static, str> {
+        "Body".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let document = generator.subschema_for::<Document>();
+        json_schema!({ "anyOf": [{ "type": "string", "const": "any" }, document] })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `full.yaml` is written so that a line holds one key at most; what a key means is told from the keys around it.
 
+use crate::schema;
 use tollgate::gateway::Surroundings;
 use tollgate::server::{self, Source};
 use tollgate::telemetry::Telemetry;
@@ -187,5 +188,32 @@ fn every_keyword_of_a_schema_is_in_the_full_file() {
     assert!(known.len() > 40, "{known:?}");
     for keyword in known {
         assert!(keywords.contains(&keyword), "`{keyword}` is in no schema of full.yaml");
+    }
+}
+
+/// The schema that editors have sees no meaning: what it takes may still be a problem, never the other way round.
+#[test]
+fn the_schema_refuses_misspelt_keys_and_wrong_types_too() {
+    let validator = schema::validator();
+    let refuses = |text: &str| !schema::refusals(&validator, text).is_empty();
+    for line in lines() {
+        let text = line.replaced_by(&format!("{}{}x: {}", line.indent, line.key, line.value), false);
+        let is_status = line.parents.last() == Some(&"responses");
+        let expected = is_status || matches!(line.kind(), Kind::Format | Kind::Keyword);
+        assert_eq!(refuses(&text), expected, "line {}: {}x, {:?}", line.number, line.key, line.kind());
+        for wrong in line.wrong_values() {
+            let text = line.replaced_by(&format!("{}{}: {wrong}", line.indent, line.key), true);
+            assert!(refuses(&text) || needs_the_compiler(&line, wrong), "line {}: {}: {wrong}", line.number, line.key);
+        }
+    }
+}
+
+/// What is only wrong together with something else.
+fn needs_the_compiler(line: &Line, wrong: &str) -> bool {
+    match (line.kind(), line.key) {
+        // Any JSON is of a right shape.
+        (Kind::Keyword, "const" | "default") => true,
+        (Kind::Keyword, "enum") => wrong == "[[]]",
+        _ => false,
     }
 }
