@@ -3,7 +3,7 @@
 //! [`answer`] is a pure function of the request, so that tests can stand in for the microservice without starting
 //! it. It reads its input as a typed service would and reports everything that is wrong with it as a 422 with
 //! `{"detail": [{"loc", "msg", "type"}]}`: when the gateway in front of it has done its work, that is never seen.
-//! It does not read `multipart/form-data`.
+//! Of `multipart/form-data` it reads texts in UTF-8, which is what the gateway sends it.
 
 use std::time::Duration;
 
@@ -233,8 +233,12 @@ impl<'a> Input<'a> {
 
     /// A form field; an empty one counts as missing.
     fn form_text(&mut self, name: &str) -> Value {
-        let form = if is_form(self.request) { self.request.body } else { &[] };
-        self.text(&["body", name], last(form, name).filter(|text| !text.is_empty()))
+        let text = match boundary(self.request) {
+            Some(boundary) => last_part(self.request.body, &boundary, name),
+            None if is_form(self.request) => last(self.request.body, name),
+            None => None,
+        };
+        self.text(&["body", name], text.filter(|text| !text.is_empty()))
     }
 
     fn json_object(&mut self) -> Option<Map<String, Value>> {
@@ -308,6 +312,21 @@ fn is_json(request: &Received<'_>) -> bool {
 
 fn is_form(request: &Received<'_>) -> bool {
     media_type(request) == "application/x-www-form-urlencoded"
+}
+
+/// The boundary of a multipart body.
+fn boundary(request: &Received<'_>) -> Option<String> {
+    let value = header(request, "content-type").filter(|_| media_type(request) == "multipart/form-data")?;
+    let (_, boundary) = value.split_once("boundary=")?;
+    Some(boundary.trim_matches('"').to_owned())
+}
+
+/// The content of a text of this name; of several, the last.
+fn last_part(body: &[u8], boundary: &str, name: &str) -> Option<String> {
+    let head = format!("\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+    let body = std::str::from_utf8(body).ok()?;
+    let part = body.split(&format!("--{boundary}")).filter_map(|part| part.strip_prefix(&head)).last()?;
+    Some(part.strip_suffix("\r\n")?.to_owned())
 }
 
 fn is_integer(text: &str) -> bool {

@@ -70,6 +70,15 @@ fn each_route_answers_with_what_it_read() {
         200,
         json!({"foo": "bar", "username": "и", "password": "b"}),
     );
+    let part =
+        |name: &str, text: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
+    check(
+        "POST /v1/form_data",
+        &[("content-type", "multipart/form-data; boundary=b")],
+        &format!("{}{}{}--b--\r\n", part("username", "u"), part("password", "p\r\n"), part("username", "и")),
+        200,
+        json!({"foo": "bar", "username": "и", "password": "p\r\n"}),
+    );
     check("GET /v1/check_dependency_header", &[], "", 200, json!({"header": null, "foo": "bar"}));
     check("GET /v1/check_dependency_header", &[("X-Api-Key", "k")], "", 200, json!({"header": "k", "foo": "bar"}));
     check(

@@ -7,6 +7,7 @@
 //! Invariant: what comes out is accepted by the meta-schema, nests at most [`MAX_DEPTH`] deep and holds no number or
 //! key that YAML would change.
 
+mod endless;
 mod keyword;
 #[cfg(test)]
 mod tests;
@@ -95,6 +96,9 @@ impl<'d, 'n> Translator<'d, 'n> {
             let (reference, name) = (*reference, name.clone());
             let definition = self.document.named(reference).map_or(json!({}), |named| self.any(named, &name));
             definitions.insert(name, definition);
+        }
+        for name in endless::cut(&mut definitions) {
+            self.notes.add(format!("`{name}` refers to itself without end: nothing is checked there"));
         }
         let Value::Object(mut translated) = translated else { return translated };
         translated.insert("$defs".to_owned(), Value::Object(definitions));

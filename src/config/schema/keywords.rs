@@ -29,15 +29,16 @@ enum Takes {
     NamedSchemas,
     Names,
     NamedNames,
+    NamedFlags,
     Size,
 }
 
 use Takes::{
-    AboveZero, Anything, Count, Flag, List, NamedNames, NamedSchemas, Names, Number, Schema as OneSchema, Schemas,
-    Size as OneSize, Text, Types,
+    AboveZero, Anything, Count, Flag, List, NamedFlags, NamedNames, NamedSchemas, Names, Number, Schema as OneSchema,
+    Schemas, Size as OneSize, Text, Types,
 };
 
-const KEYWORDS: [(&str, Takes, &str); 58] = [
+const KEYWORDS: [(&str, Takes, &str); 59] = [
     ("type", Types, "The type, or several. `file` is for a field of a multipart form."),
     ("enum", List, "The permitted values."),
     ("const", Anything, "The one permitted value."),
@@ -91,6 +92,7 @@ const KEYWORDS: [(&str, Takes, &str); 58] = [
     ("$dynamicRef", Text, "A reference to the outermost `$dynamicAnchor` of a name."),
     ("$dynamicAnchor", Text, "A name for `$dynamicRef`."),
     ("$schema", Text, "The dialect: that of 2020-12."),
+    ("$vocabulary", NamedFlags, "Of a dialect's own schema; nothing comes of it here."),
     ("contentEncoding", Text, "Documentation: how text stands for bytes."),
     ("contentMediaType", Text, "Documentation: what the text holds."),
     ("contentSchema", OneSchema, "Documentation: what the decoded text is."),
@@ -122,6 +124,7 @@ impl Takes {
             NamedSchemas => json!({ "type": "object", "additionalProperties": schemas() }),
             Names => names(),
             NamedNames => json!({ "type": "object", "additionalProperties": names() }),
+            NamedFlags => json!({ "type": "object", "additionalProperties": { "type": "boolean" } }),
             OneSize => generator.subschema_for::<Size>().into(),
         }
     }

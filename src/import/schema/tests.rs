@@ -14,6 +14,12 @@ components:
       type: object
       properties: { children: { type: array, items: { $ref: "#/components/schemas/Node" } } }
     Loop: { $ref: "#/components/schemas/Loop" }
+    Ping: { anyOf: [{ type: string }, { $ref: "#/components/schemas/Pong" }] }
+    Pong: { if: { type: string }, then: { $ref: "#/components/schemas/Ping" } }
+    Same:
+      type: object
+      properties: { a: { $ref: "#/components/schemas/Same" } }
+      allOf: [{ $ref: "#/components/schemas/Same" }, { minProperties: 1 }]
     Wide/one: { type: string }
 paths: {}
 "##;
@@ -166,12 +172,30 @@ fn recursive_and_large_schemas_keep_their_references() {
         })
     );
     assert!(notes.is_empty(), "{notes:?}");
-    let (found, _) = translated("3.0.0", "{$ref: '#/components/schemas/Loop'}");
-    assert_eq!(found["$defs"]["Loop"], json!({ "$ref": "#/$defs/Loop" }));
     let many: Vec<String> = (0..1500).map(|n| format!("p{n}: {{$ref: '#/components/schemas/User'}}")).collect();
     let (found, _) = translated("3.0.0", &format!("{{type: object, properties: {{{}}}}}", many.join(", ")));
     assert_eq!(found["$defs"].as_object().unwrap().len(), 1);
     assert_eq!(found["properties"]["p1499"], json!({ "$ref": "#/$defs/User" }));
+}
+
+#[test]
+fn a_schema_that_is_only_itself_is_left_out() {
+    for (schema, expected) in [
+        ("{$ref: '#/components/schemas/Loop'}", "{Loop: {}}"),
+        (
+            "{$ref: '#/components/schemas/Ping'}",
+            "{Ping: {anyOf: [{type: string}, {$ref: '#/$defs/Pong'}]}, Pong: {if: {type: string}, then: {}}}",
+        ),
+        (
+            "{type: array, items: {$ref: '#/components/schemas/Same'}}",
+            "{Same: {type: object, properties: {a: {$ref: '#/$defs/Same'}}, allOf: [{}, {minProperties: 1}]}}",
+        ),
+    ] {
+        let (found, notes) = translated("3.1.0", schema);
+        let expected: Value = serde_yaml::from_str(expected).unwrap();
+        assert_eq!(found["$defs"], expected, "{schema}: {found:#}");
+        assert!(notes.join("; ").contains("refers to itself without end"), "{schema}: {notes:?}");
+    }
 }
 
 /// A schema as a parameter of a query (or of a header) takes it.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Place, SchemaFiles};
 
-use super::schema::{Components, moved};
+use super::schema::{self, Components, moved};
 
 /// The names of files that are components, by their index.
 #[derive(Default)]
@@ -29,26 +29,20 @@ impl Names {
             self.0.insert(file, name);
         }
         for file in added {
-            let schema = self.brought_over(files, needed, file)?;
-            components.add(self.0.get(&file)?.clone(), schema);
+            let brought_over = self.brought_over(files, needed, file)?;
+            components.add(self.0.get(&file)?.clone(), brought_over);
         }
         let (_, own) = needed.first()?;
         Some(json!({ "$ref": self.head(*own)? }))
     }
 
     fn head(&self, file: usize) -> Option<String> {
-        Some(format!("#/components/schemas/{}", self.0.get(&file)?))
+        Some(schema::head(self.0.get(&file)?))
     }
 
-    /// A component's name may hold letters, digits, `.`, `-` and `_`.
     fn free_name(&self, stem: &str) -> String {
-        let legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
-        let stem: String = stem.chars().map(|letter| if legal(letter) { letter } else { '_' }).collect();
         // Documents in the configuration are called `ROUTE.body` and `ROUTE.response`.
-        let stem = format!("file.{stem}");
-        let taken = |name: &String| self.0.values().any(|known| known == name);
-        let numbered = (2..).map(|number| format!("{stem}.{number}"));
-        std::iter::once(stem.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(stem)
+        schema::free_name(&format!("file.{stem}"), |name| self.0.values().any(|known| known == name))
     }
 
     fn brought_over(&self, files: &SchemaFiles, needed: &[(String, usize)], file: usize) -> Option<Value> {
@@ -68,9 +62,7 @@ impl Names {
             };
             match head {
                 None => target.to_owned(),
-                Some(head) if fragment.is_empty() || fragment.starts_with('/') => format!("{head}{fragment}"),
-                // An anchor is found wherever it stands in the document.
-                Some(_) => format!("#{fragment}"),
+                Some(head) => schema::within(&head, fragment),
             }
         }))
     }

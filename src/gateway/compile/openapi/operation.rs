@@ -38,7 +38,7 @@ impl Operation<'_> {
         put("operationId", Some(id.into()));
         put("deprecated", route.deprecated.then(|| true.into()));
         put("servers", route.host.as_deref().map(|host| servers(self.config, host)));
-        let parameters = self.parameters();
+        let parameters = self.parameters(components);
         put("parameters", (!parameters.is_empty()).then(|| parameters.into()));
         put("requestBody", self.body(components));
         put("responses", Some(responses::of_route(self.config, self.index, route, components)));
@@ -51,27 +51,32 @@ impl Operation<'_> {
         self.route.undeclared.or(self.config.defaults.undeclared).unwrap_or_default()
     }
 
-    fn parameters(&self) -> Vec<Value> {
+    fn parameters(&self, components: &mut Components) -> Vec<Value> {
         let route = self.route;
-        let mut parameters = self.path_parameters();
+        let mut parameters = self.path_parameters(components);
+        let mut put = |place: &str, name: &str, declared: &Parameter| {
+            let schema = components.parameter(&self.owner(place, name), declared);
+            parameters.push(parameter(place, name, declared, schema));
+        };
         if let Parameters::Named(named) = &route.query_params {
-            parameters.extend(named.iter().map(|(name, declared)| parameter("query", name, declared)));
+            named.iter().for_each(|(name, declared)| put("query", name, declared));
         }
+        route.header_params.iter().for_each(|(name, declared)| put("header", name.0.as_str(), declared));
+        route.cookie_params.iter().for_each(|(name, declared)| put("cookie", name, declared));
         if route.query_params == Parameters::Any || self.undeclared() == Undeclared::Forward {
             parameters.push(free_query(&route.query_params));
         }
-        let fields = route.header_params.iter().map(|(name, declared)| parameter("header", name.0.as_str(), declared));
-        parameters.extend(fields);
-        let cookies = route.cookie_params.iter().map(|(name, declared)| parameter("cookie", name, declared));
-        parameters.extend(cookies);
         parameters
     }
 
-    fn path_parameters(&self) -> Vec<Value> {
+    fn path_parameters(&self, components: &mut Components) -> Vec<Value> {
         let last = self.names.len().saturating_sub(1);
         let of = |(index, (name, own_name)): (usize, (&String, &String))| {
             let declared = self.route.path_params.get(own_name);
-            let schema = declared.map_or_else(|| json!({ "type": "string" }), schema::parameter);
+            let schema = declared.map_or_else(
+                || json!({ "type": "string" }),
+                |declared| components.parameter(&self.owner("path", own_name), declared),
+            );
             let schema = in_a_path(schema, self.route.encoded_slash);
             let mut parameter = json!({ "name": name, "in": "path", "required": true, "schema": schema });
             if self.catch_all && index == last {
@@ -82,18 +87,24 @@ impl Operation<'_> {
         self.names.iter().zip(self.own_names).enumerate().map(of).collect()
     }
 
+    /// What a parameter's component is named after.
+    fn owner(&self, place: &str, name: &str) -> String {
+        format!("{}.{place}.{name}", self.route.name)
+    }
+
     fn body(&self, components: &mut Components) -> Option<Value> {
         let route = self.route;
         if let Some(members) = &route.body_params {
-            let schema = self.closed(schema::object(members, schema::parameter));
+            let schema =
+                schema::object(members, |name, declared| components.parameter(&self.owner("body", name), declared));
             return Some(body(
                 members.values().any(schema::is_required),
-                json!({ "application/json": { "schema": schema } }),
+                json!({ "application/json": { "schema": self.closed(schema) } }),
             ));
         }
         if let Some(fields) = &route.form_params {
-            let media = json!({ "schema": self.closed(schema::object(fields, schema::field)) });
-            return Some(body(fields.values().any(schema::is_required), form(fields, media)));
+            let schema = schema::object(fields, |name, declared| components.field(&self.owner("form", name), declared));
+            return Some(body(fields.values().any(schema::is_required), form(fields, self.closed(schema))));
         }
         match route.body.as_ref()? {
             Body::Any => Some(body(false, json!({ "*/*": {} }))),
@@ -141,19 +152,25 @@ fn body(required: bool, content: Value) -> Value {
 }
 
 /// A form with a file is multipart; every other one may be sent either way.
-fn form(fields: &IndexMap<String, Parameter>, mut media: Value) -> Value {
+fn form(fields: &IndexMap<String, Parameter>, schema: Value) -> Value {
     let files = fields.iter().filter_map(|(name, field)| Some((name, schema::file_types(field)?)));
     let encoding: Map<String, Value> =
         files.map(|(name, types)| (name.clone(), json!({ "contentType": types }))).collect();
-    if encoding.is_empty() {
-        return json!({ "application/x-www-form-urlencoded": media, "multipart/form-data": media });
+    let mut multipart = schema.clone();
+    if multipart.get("additionalProperties").is_none() {
+        // A name stands in the header of a part.
+        multipart["propertyNames"] = json!({ "pattern": r"^[^\x00-\x08\x0A-\x1F\x7F]*$" });
     }
-    media["encoding"] = encoding.into();
-    json!({ "multipart/form-data": media })
+    if encoding.is_empty() {
+        return json!({
+            "application/x-www-form-urlencoded": { "schema": schema },
+            "multipart/form-data": { "schema": multipart },
+        });
+    }
+    json!({ "multipart/form-data": { "schema": multipart, "encoding": encoding } })
 }
 
-fn parameter(place: &str, name: &str, declared: &Parameter) -> Value {
-    let mut schema = schema::parameter(declared);
+fn parameter(place: &str, name: &str, declared: &Parameter, mut schema: Value) -> Value {
     let description = schema.as_object_mut().and_then(|schema| schema.shift_remove("description"));
     let deprecated = declared.schema.get("deprecated") == Some(&Value::Bool(true));
     let mut parameter = Map::new();

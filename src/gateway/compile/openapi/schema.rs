@@ -2,8 +2,8 @@
 //!
 //! OpenAPI 3.1 has JSON Schema 2020-12 as it is, so a schema passes as written. Two things differ: a file has no type
 //! of its own there, and `$ref: "#/…"` counts from the head of the OpenAPI document. So the schemas of whole
-//! documents become components, and their references are moved along. Below a schema with an `$id` references count
-//! from it, and stay.
+//! documents, and of parameters that refer to themselves, become components, and their references are moved along. An
+//! `$id` at the head is taken off, since references would count from there; below another one they do, and stay.
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
@@ -56,9 +56,8 @@ impl Components {
         if let Some(schema) = &document.schema {
             let name = config.routes.get(route).map_or("", |route| &route.name);
             let name = format!("{name}.{}", kind.word());
-            let head = format!("#/components/schemas/{name}");
-            self.schemas.insert(name, moved(schema, &|target| moved_reference(target, &head)));
-            return json!({ "$ref": head });
+            let schema = detached(schema, &head(&name));
+            return self.add(name, schema);
         }
         let place = Place::root().key("routes").index(route).key(kind.key());
         let mut files = std::mem::take(&mut self.files);
@@ -68,9 +67,48 @@ impl Components {
         reference.unwrap_or_else(|| json!({}))
     }
 
-    /// Adds one schema.
-    pub(super) fn add(&mut self, name: String, schema: Value) {
+    /// Adds one schema; what refers to it.
+    pub(super) fn add(&mut self, name: String, schema: Value) -> Value {
+        let reference = json!({ "$ref": head(&name) });
         self.schemas.insert(name, schema);
+        reference
+    }
+
+    /// The schema of a parameter. `owner` is what a component of it is named after.
+    pub(super) fn parameter(&mut self, owner: &str, declared: &Parameter) -> Value {
+        let written = Value::Object(declared.schema.clone());
+        let name = free_name(owner, |name| self.schemas.contains_key(name));
+        let schema = detached(&written, &head(&name));
+        let mut schema = match file(&declared.schema) {
+            Some(file) => file,
+            None if schema == written => schema,
+            None => self.add(name, schema),
+        };
+        if let Some(default) = &declared.default {
+            schema["default"] = default.clone();
+        }
+        schema
+    }
+
+    /// The schema of a form's field, whose empty value counts as absent: a required one is never empty, another may
+    /// be, whatever its schema says.
+    pub(super) fn field(&mut self, owner: &str, declared: &Parameter) -> Value {
+        let mut schema = self.parameter(owner, declared);
+        if file_schema(&declared.schema).is_some() {
+            return schema;
+        }
+        if let Some(items) = schema.get_mut("items") {
+            *items = or_empty(items.take());
+            return schema;
+        }
+        if !is_required(declared) {
+            return or_empty(schema);
+        }
+        let is_text = schema.get("type").is_some_and(|of| of == "string");
+        if is_text && !schema.get("minLength").is_some_and(|least| least != 0) {
+            schema["minLength"] = 1.into();
+        }
+        schema
     }
 
     /// Uses the gateway's own answer with this status; what refers to it.
@@ -100,36 +138,6 @@ impl Components {
     }
 }
 
-/// The schema of one parameter.
-pub(super) fn parameter(parameter: &Parameter) -> Value {
-    let mut schema = parameter.schema.clone();
-    if let Some(default) = &parameter.default {
-        schema.insert("default".to_owned(), default.clone());
-    }
-    file(&schema).unwrap_or(Value::Object(schema))
-}
-
-/// The schema of a form's field, whose empty value counts as absent: a required one is never empty, another may be,
-/// whatever its schema says.
-pub(super) fn field(declared: &Parameter) -> Value {
-    let mut schema = parameter(declared);
-    if file_schema(&declared.schema).is_some() {
-        return schema;
-    }
-    if let Some(items) = schema.get_mut("items") {
-        *items = or_empty(items.take());
-        return schema;
-    }
-    if !is_required(declared) {
-        return or_empty(schema);
-    }
-    let is_text = schema.get("type").is_some_and(|of| of == "string");
-    if is_text && !schema.get("minLength").is_some_and(|least| least != 0) {
-        schema["minLength"] = 1.into();
-    }
-    schema
-}
-
 /// What a schema takes, or nothing. What it documents stays outside.
 fn or_empty(schema: Value) -> Value {
     let Value::Object(mut schema) = schema else { return schema };
@@ -150,11 +158,14 @@ pub(super) fn is_required(parameter: &Parameter) -> bool {
 }
 
 /// An object of these members.
-pub(super) fn object(members: &IndexMap<String, Parameter>, of: fn(&Parameter) -> Value) -> Map<String, Value> {
+pub(super) fn object(
+    members: &IndexMap<String, Parameter>,
+    mut of: impl FnMut(&str, &Parameter) -> Value,
+) -> Map<String, Value> {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (name, member) in members {
-        properties.insert(name.clone(), of(member));
+        properties.insert(name.clone(), of(name, member));
         if is_required(member) {
             required.push(Value::from(name.as_str()));
         }
@@ -230,10 +241,41 @@ pub(super) fn moved(schema: &Value, target: &dyn Fn(&str) -> String) -> Value {
     members.collect::<Map<_, _>>().into()
 }
 
-fn moved_reference(target: &str, head: &str) -> String {
-    match target.strip_prefix('#') {
+/// A schema that is a component, where `head` leads. It stays as written if nothing in it refers to itself.
+fn detached(schema: &Value, head: &str) -> Value {
+    let mut schema = schema.clone();
+    let id = schema.as_object_mut().and_then(|schema| schema.shift_remove("$id"));
+    let id = id.as_ref().and_then(Value::as_str).map(|id| id.trim_end_matches('#'));
+    moved(&schema, &|target| {
+        let own = target.strip_prefix('#').or_else(|| match target.strip_prefix(id?)? {
+            "" => Some(""),
+            fragment => fragment.strip_prefix('#'),
+        });
+        match own {
+            Some(fragment) => within(head, fragment),
+            None => target.to_owned(),
+        }
+    })
+}
+
+/// A fragment of a component.
+pub(super) fn within(head: &str, fragment: &str) -> String {
+    match fragment {
         // An anchor is found wherever it stands in the document.
-        Some(pointer) if pointer.is_empty() || pointer.starts_with('/') => format!("{head}{pointer}"),
-        _ => target.to_owned(),
+        anchor if !anchor.is_empty() && !anchor.starts_with('/') => format!("#{anchor}"),
+        pointer => format!("{head}{pointer}"),
     }
+}
+
+/// Where a component stands.
+pub(super) fn head(name: &str) -> String {
+    format!("#/components/schemas/{name}")
+}
+
+/// A name for a component that none has; it may hold letters, digits, `.`, `-` and `_`.
+pub(super) fn free_name(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
+    let legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
+    let wanted: String = wanted.chars().map(|letter| if legal(letter) { letter } else { '_' }).collect();
+    let numbered = (2..).map(|number| format!("{wanted}.{number}"));
+    std::iter::once(wanted.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or(wanted)
 }

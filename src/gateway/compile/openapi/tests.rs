@@ -114,6 +114,31 @@ fn every_parameter_stands_where_it_is_sent() {
 }
 
 #[test]
+fn schemas_that_refer_to_themselves_are_components() {
+    let tree = |reference: &str| json!({ "type": "object", "properties": { "child": { "$ref": reference } } });
+    let found = of(&post(
+        "body_params: { tree: { $ref: \"#/$defs/a\", $defs: { a: { type: object, properties: { child: \
+         { $ref: \"#/$defs/a\" } } } } }, \"t/ee\": { type: object, properties: { child: { $ref: \"#\" } }, \
+         optional: true } }",
+    ));
+    let body = at(&found, "/paths/~1r/post/requestBody/content/application~1json/schema/properties");
+    assert_eq!(body["tree"], json!({ "$ref": "#/components/schemas/r.body.tree" }));
+    assert_eq!(body["t/ee"], json!({ "$ref": "#/components/schemas/r.body.t_ee" }));
+    let components = at(&found, "/components/schemas");
+    let first = "#/components/schemas/r.body.tree/$defs/a";
+    assert_eq!(components["r.body.tree"], json!({ "$ref": first, "$defs": { "a": tree(first) } }));
+    assert_eq!(components["r.body.t_ee"], tree("#/components/schemas/r.body.t_ee"));
+    let found = of(&post(
+        "body: { schema: { $id: \"https://a.test/s\", properties: { a: { $ref: \"#/$defs/a\" }, b: \
+         { $ref: \"https://a.test/s#/$defs/a\" }, c: { $ref: \"https://a.test/s\" } }, $defs: { a: { type: string } } } }",
+    ));
+    let second = json!({ "$ref": "#/components/schemas/r.body/$defs/a" });
+    let whole = json!({ "$ref": "#/components/schemas/r.body" });
+    assert_eq!(at(&found, "/components/schemas/r.body/properties"), &json!({ "a": second, "b": second, "c": whole }));
+    assert_eq!(at(&found, "/components/schemas/r.body/$id"), &Value::Null);
+}
+
+#[test]
 fn queries_that_pass_unchecked_are_one_free_parameter() {
     for (keys, names) in [
         ("query_params: any", vec!["query"]),
