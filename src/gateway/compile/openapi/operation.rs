@@ -12,6 +12,10 @@ use super::{Security, responses};
 const REST: &str = "The rest of the path. It may be empty, and it may hold slashes as they are; clients made from this \
                     document escape them.";
 
+/// What a part of a form may be called. It stands quoted in a header, where a backslash before the quote would keep the
+/// name open.
+const PART_NAME: &str = r"^([^\x00-\x08\x0A-\x1F\x7F]*[^\x00-\x08\x0A-\x1F\x7F\\])?$";
+
 /// A route as one of its methods sees it.
 pub(super) struct Operation<'c> {
     pub(super) config: &'c Config,
@@ -158,8 +162,7 @@ fn form(fields: &IndexMap<String, Parameter>, schema: Value) -> Value {
         files.map(|(name, types)| (name.clone(), json!({ "contentType": types }))).collect();
     let mut multipart = schema.clone();
     if multipart.get("additionalProperties").is_none() {
-        // A name stands in the header of a part.
-        multipart["propertyNames"] = json!({ "pattern": r"^[^\x00-\x08\x0A-\x1F\x7F]*$" });
+        multipart["propertyNames"] = json!({ "pattern": PART_NAME });
     }
     if encoding.is_empty() {
         return json!({
