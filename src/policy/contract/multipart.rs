@@ -19,7 +19,7 @@ mod file;
 mod head;
 mod parser;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use bytes::{Bytes, BytesMut};
 

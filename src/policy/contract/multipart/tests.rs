@@ -17,7 +17,7 @@ fn size(written: &serde_json::Value) -> Result<u64, String> {
     written.to_string().parse().map_err(|_| "must be a size".to_owned())
 }
 
-fn form(parameters: &str, undeclared: Undeclared) -> FormContract {
+pub(in crate::policy::contract) fn form(parameters: &str, undeclared: Undeclared) -> FormContract {
     let written = written(parameters);
     let fields = written.iter().map(|one| {
         let declared = one.declared();
@@ -32,11 +32,17 @@ fn form(parameters: &str, undeclared: Undeclared) -> FormContract {
 
 /// One part, as a client means it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Meant {
+pub(in crate::policy::contract) struct Meant {
     name: String,
     file_name: Option<String>,
     content_type: Option<String>,
-    content: Vec<u8>,
+    pub(in crate::policy::contract) content: Vec<u8>,
+}
+
+impl Meant {
+    pub(in crate::policy::contract) fn text(name: &str, content: &str) -> Self {
+        Self { name: name.to_owned(), file_name: None, content_type: None, content: content.as_bytes().to_vec() }
+    }
 }
 
 /// `name=text`, `name@file name=content`, each with `;type` before the last `=` where the part has one.
@@ -48,7 +54,7 @@ fn meant(text: &str) -> Meant {
 }
 
 /// The parts as a client writes them.
-fn body(parts: &[Meant], boundary: &str) -> Vec<u8> {
+pub(in crate::policy::contract) fn body(parts: &[Meant], boundary: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     for Meant { name, file_name, content_type, content } in parts {
@@ -94,7 +100,12 @@ fn read(body: &[u8]) -> Vec<Meant> {
 }
 
 /// The parts that the service gets, or the violations; a fault is a panic.
-fn pass(form: &FormContract, body: &[u8], boundary: &str, piece: usize) -> Result<Vec<Meant>, Violations> {
+pub(in crate::policy::contract) fn pass(
+    form: &FormContract,
+    body: &[u8],
+    boundary: &str,
+    piece: usize,
+) -> Result<Vec<Meant>, Violations> {
     let mut incoming = IncomingForm::new(form, &Boundary::parse(boundary).unwrap());
     let mut stored = Vec::new();
     for piece in body.chunks(piece.max(1)) {

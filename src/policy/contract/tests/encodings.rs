@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::json as value;
 
 use super::*;
+use crate::policy::contract::multipart::tests as multipart;
 
 /// A way to send the values of a parameter `x`. Another one needs a line in [`ENCODINGS`].
 struct Encoding {
@@ -20,9 +21,10 @@ struct Encoding {
 /// The texts that the service gets, or the places without their source, with the rules, in an order of their own.
 type Outcome = Result<Vec<String>, Vec<(String, ViolationKind)>>;
 
-const ENCODINGS: [Encoding; 5] = [
+const ENCODINGS: [Encoding; 6] = [
     Encoding { source: "query", send: in_query },
     Encoding { source: "body", send: in_form },
+    Encoding { source: "body", send: in_multipart },
     Encoding { source: "header", send: in_header },
     Encoding { source: "cookie", send: in_cookie },
     Encoding { source: "body", send: in_json },
@@ -92,6 +94,17 @@ fn in_form(case: &Case) -> Option<Outcome> {
     let fields = texts(Position::Form, &case.parameters());
     let body = BodyContract::Form(FormContract::new(fields, Undeclared::Reject));
     Some(in_body(body, super::super::media_type::FORM, &case.pairs()).map(|out| read(&out)))
+}
+
+fn in_multipart(case: &Case) -> Option<Outcome> {
+    if case.values.iter().any(|text| text.is_empty() || text.contains("--b")) {
+        return None;
+    }
+    let parts: Vec<_> = case.values.iter().map(|text| multipart::Meant::text("x", text)).collect();
+    let contract = multipart::form(&case.parameters(), Undeclared::Reject);
+    let text = |part: multipart::Meant| String::from_utf8(part.content).unwrap();
+    let passed = multipart::pass(&contract, &multipart::body(&parts, "b"), "b", usize::MAX);
+    Some(passed.map(|parts| parts.into_iter().map(text).collect()).map_err(|violations| told("body", &violations)))
 }
 
 fn in_header(case: &Case) -> Option<Outcome> {
