@@ -28,6 +28,7 @@ pub fn lost(wanted: &Described, found: &Described) -> Vec<String> {
 fn parameter(place: &str, name: &str, schema: &Value, optional: bool) -> String {
     let kind = match schema.get("type").and_then(Value::as_str).unwrap_or("any") {
         "string" if schema.get("format").is_some_and(|format| format == "binary") => "file",
+        "string" if schema.get("contentMediaType").is_some_and(|kind| kind == "application/octet-stream") => "file",
         kind => kind,
     };
     format!("{place} {name} {kind}{}", if optional { "?" } else { "" })
