@@ -210,10 +210,10 @@ impl<'d, 'n> Translator<'d, 'n> {
         if let Some(flat) = self.without_null_variant(&out) {
             out = flat;
         }
+        self.settle(&mut out);
         if self.is_nullable(schema) {
             out = nullable(out);
         }
-        self.settle(&mut out);
         Value::Object(out)
     }
 

@@ -70,6 +70,10 @@ const CONCERNS: [(&str, &[&str]); 28] = [
     ("dependentSchemas", &["object"]),
 ];
 
+/// Keywords that say nothing without another one.
+const NEEDS: [(&str, &str); 4] =
+    [("minContains", "contains"), ("maxContains", "contains"), ("then", "if"), ("else", "if")];
+
 /// Bounds of which the first must not exceed the second.
 const BOUNDS: [(&str, &str, bool); 7] = [
     ("minimum", "maximum", true),
@@ -104,8 +108,8 @@ impl<'d> Translator<'d, '_> {
             "exclusiveMinimum" | "exclusiveMaximum" if value.is_boolean() => return,
             "exclusiveMinimum" | "exclusiveMaximum" => self.plain(value).filter(Value::is_number),
             "multipleOf" => self.plain(value).filter(|value| value.as_f64().is_some_and(|number| number > 0.0)),
-            "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => count(value),
-            "minContains" | "maxContains" => count(value).filter(|_| schema.contains_key("contains")),
+            "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" | "minContains"
+            | "maxContains" => count(value),
             "pattern" => return self.pattern(value, out),
             "format" => return self.format(value, out),
             "uniqueItems" => value.as_bool().map(Value::Bool),
@@ -116,8 +120,9 @@ impl<'d> Translator<'d, '_> {
             | "unevaluatedProperties"
             | "propertyNames"
             | "not"
-            | "if" => self.one(value),
-            "then" | "else" => self.one(value).filter(|_| schema.contains_key("if")),
+            | "if"
+            | "then"
+            | "else" => self.one(value),
             "prefixItems" | "allOf" | "anyOf" | "oneOf" => self.list(value),
             "properties" => self.properties(value),
             "patternProperties" | "dependentSchemas" => self.named_schemas(keyword, value),
@@ -289,6 +294,11 @@ pub(super) fn without_effect(schema: &mut Out) -> Vec<String> {
             }
             about
         });
+    }
+    for (keyword, other) in NEEDS {
+        if !schema.contains_key(other) && schema.shift_remove(keyword).is_some() {
+            notes.push(format!("`{keyword}` is left out: it has no effect without `{other}`"));
+        }
     }
     for (low, high, equal) in BOUNDS {
         let number = |keyword| schema.get(keyword).and_then(Value::as_f64);
