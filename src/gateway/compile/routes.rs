@@ -9,12 +9,12 @@ use indexmap::IndexMap;
 
 use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Report, Step, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
-use crate::gateway::template::Template;
+use crate::gateway::template::{Template, TemplateFault};
 use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
-    Blame, BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, Position, QueryContract,
-    SchemaFault, TextParameter, Undeclared,
+    Blame, BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, PointerStep, Position,
+    QueryContract, SchemaFault, TextParameter, Undeclared,
 };
 use crate::telemetry::Telemetry;
 
@@ -24,6 +24,9 @@ use super::services::Services;
 
 /// Largest body where neither route nor defaults say another.
 const MAX_BODY: config::Size = config::Size::from_kib(1024);
+
+/// What says whether a route has a body, and whether it should.
+const BODY_KEYS: [&str; 5] = ["method", "methods", "body", "body_params", "form_params"];
 
 /// All routes, and the router that finds them.
 pub(super) struct Compiled {
@@ -40,41 +43,53 @@ pub(super) fn compile(
 ) -> Compiled {
     let mut builder = RouterBuilder::new();
     let mut routes: Vec<Arc<Route>> = Vec::new();
+    let mut added: Vec<usize> = Vec::new();
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut operations: HashMap<&str, usize> = HashMap::new();
     for (index, written) in config.routes.iter().enumerate() {
-        let place = Place::root().key("routes").index(index);
+        let place = at(index);
         if let Some(first) = names.insert(&written.name, index) {
-            let message = format!("route name `{}` is used by routes[{first}] already", written.name);
-            report.error(place.clone().key("name"), message);
+            let message = format!("route name `{}` is that of an earlier route already", written.name);
+            report.error(place.clone().key("name"), message).given_keys(&at(first), &["name"]);
         }
         let operation = written.operation_id.as_deref().unwrap_or(&written.name);
-        if let Some(first) = operations.insert(operation, index).map(|first| &config.routes[first]) {
+        if let Some(first) = operations.insert(operation, index) {
             let key = if written.operation_id.is_some() { "operation_id" } else { "name" };
+            let other = &config.routes[first].name;
             // Two routes of one name are said to be that above.
-            if written.name != first.name || key == "operation_id" {
-                report
-                    .error(
-                        place.clone().key(key),
-                        format!("operation id `{operation}` is that of route `{}` already", first.name),
-                    )
-                    .help("a route's name is its operation id unless it has another");
+            if written.name != *other || key == "operation_id" {
+                let message = format!("operation id `{operation}` is that of route `{other}` already");
+                let problem = report.error(place.clone().key(key), message);
+                for route in [first, index] {
+                    problem.given_keys(&at(route), &["name", "operation_id"]);
+                }
+                problem.help("a route's name is its operation id unless it has another");
             }
         }
         let mut compiler = RouteCompiler { config, services, callers, telemetry, written, place, report };
         let Some((route, host)) = compiler.route() else { continue };
         let route = Arc::new(route);
-        let place = Place::root().key("routes").index(index).key("gateway_path");
         if let Err(conflict) = builder.add(host.as_ref(), &route.methods, &route.template, Arc::clone(&route)) {
+            let other = &conflict.other;
             let message = format!(
                 "route `{}` and route `{}` (`{}`) match the same {} requests: {}",
-                route.name, conflict.other.name, conflict.other.gateway_path, conflict.method, conflict.reason
+                route.name, other.name, other.gateway_path, conflict.method, conflict.reason
             );
-            report.error(place, message);
+            let problem = report.error(at(index).key("gateway_path"), message);
+            let other = routes.iter().position(|route| Arc::ptr_eq(route, other)).map(|nth| added[nth]);
+            for route in [Some(index), other].into_iter().flatten() {
+                problem.given_keys(&at(route), &["name", "host", "method", "methods", "gateway_path"]);
+            }
         }
         routes.push(route);
+        added.push(index);
     }
     Compiled { router: builder.build(), routes }
+}
+
+/// The place of a route.
+fn at(route: usize) -> Place {
+    Place::root().key("routes").index(route)
 }
 
 struct RouteCompiler<'a> {
@@ -152,13 +167,14 @@ impl RouteCompiler<'_> {
         if !plain || name.is_empty() || name.len() > 100 || !name.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
             self.report
                 .error(self.at("name"), format!("`{name}` is no route name"))
+                .by_itself()
                 .help("1 to 100 of letters, digits, `-`, `_` and `.`");
         }
     }
 
     fn check_documentation(&mut self) {
         if self.written.status_code.is_some_and(|code| !(100..=599).contains(&code)) {
-            self.report.error(self.at("status_code"), "this is no HTTP status").help("100 to 599");
+            self.report.error(self.at("status_code"), "this is no HTTP status").by_itself().help("100 to 599");
         }
         for code in self.written.responses.keys() {
             let number = code.parse::<u16>().is_ok_and(|code| (100..=599).contains(&code));
@@ -168,6 +184,7 @@ impl RouteCompiler<'_> {
                 self.report
                     .error(place, format!("`{code}` is no status"))
                     .on_key()
+                    .by_itself()
                     .help("a number such as `404`, a range such as `5XX`, or `default`");
             }
         }
@@ -177,7 +194,10 @@ impl RouteCompiler<'_> {
         let written: Vec<(Place, &str)> = match (&self.written.method, self.written.methods.as_slice()) {
             (Some(method), []) => vec![(self.at("method"), method)],
             (None, []) => {
-                self.report.error(self.place.clone(), "the route has no method").help("for example `method: GET`");
+                self.report
+                    .error(self.place.clone(), "the route has no method")
+                    .given_keys(&self.place, &["method", "methods"])
+                    .help("for example `method: GET`");
                 return Vec::new();
             }
             (None, methods) => {
@@ -185,7 +205,10 @@ impl RouteCompiler<'_> {
                 methods.iter().enumerate().map(|(index, method)| (place.clone().index(index), &**method)).collect()
             }
             (Some(_), _) => {
-                self.report.error(self.at("methods"), "a route has either `method` or `methods`").on_key();
+                self.report
+                    .error(self.at("methods"), "a route has either `method` or `methods`")
+                    .on_key()
+                    .given_keys(&self.place, &["method"]);
                 return Vec::new();
             }
         };
@@ -193,13 +216,13 @@ impl RouteCompiler<'_> {
         for (place, text) in written {
             match METHODS.iter().find(|method| method.as_str() == text) {
                 Some(method) if methods.contains(method) => {
-                    self.report.error(place, format!("`{text}` is listed twice"));
+                    self.report.error(place, format!("`{text}` is listed twice")).by_itself();
                 }
                 Some(method) => methods.push(method.clone()),
                 None => {
                     let known = METHODS.iter().map(Method::as_str);
                     let help = suggest(&text.to_ascii_uppercase(), known);
-                    self.report.error(place, format!("a route cannot have method `{text}`")).help(help);
+                    self.report.error(place, format!("a route cannot have method `{text}`")).by_itself().help(help);
                 }
             }
         }
@@ -209,7 +232,7 @@ impl RouteCompiler<'_> {
     fn host(&mut self) -> Result<Option<HostPattern>, ()> {
         let Some(text) = &self.written.host else { return Ok(None) };
         HostPattern::parse(text).map(Some).map_err(|fault| {
-            self.report.error(self.at("host"), fault.to_string());
+            self.report.error(self.at("host"), fault.to_string()).by_itself();
         })
     }
 
@@ -217,14 +240,17 @@ impl RouteCompiler<'_> {
         let name = &self.written.service;
         if !self.config.services.contains_key(name) {
             let defined = self.config.services.keys().map(String::as_str);
-            self.report.error(self.at("service"), format!("unknown service `{name}`")).help(suggest(name, defined));
+            self.report
+                .error(self.at("service"), format!("unknown service `{name}`"))
+                .given(Place::root().key("services").key(name))
+                .help(suggest(name, defined));
         }
         self.services.get(name).cloned()
     }
 
     fn template(&mut self) -> Option<Template> {
         let template = Template::parse(&self.written.gateway_path);
-        template.map_err(|fault| self.report.error(self.at("gateway_path"), fault.to_string())).ok()
+        template.map_err(|fault| self.report.error(self.at("gateway_path"), fault.to_string()).by_itself()).ok()
     }
 
     /// The service's base path and the route's service path are one template, expanded at once.
@@ -234,12 +260,16 @@ impl RouteCompiler<'_> {
             None => ("gateway_path", &self.written.gateway_path),
         };
         if !text.starts_with('/') {
-            self.report.error(self.at(key), "a path begins with `/`");
+            self.report.error(self.at(key), "a path begins with `/`").by_itself();
             return None;
         }
         let text = format!("{}{text}", base.unwrap_or_default());
         let parsed = ServicePath::parse(&text, template);
-        parsed.map_err(|fault| self.report.error(self.at(key), fault.to_string())).ok()
+        let wrong = |fault: TemplateFault| {
+            let problem = self.report.error(self.place.clone().key(key), fault.to_string());
+            problem.given_keys(&self.place, &["gateway_path", "service_path"]);
+        };
+        parsed.map_err(wrong).ok()
     }
 
     fn path(&mut self, template: &Template) -> Option<PathContract> {
@@ -249,6 +279,7 @@ impl RouteCompiler<'_> {
             self.report
                 .error(place, format!("the gateway path has no parameter `{name}`"))
                 .on_key()
+                .given_keys(&self.place, &["gateway_path"])
                 .help(suggest(name, names.iter().copied()));
         }
         let known: IndexMap<&String, &Parameter> =
@@ -277,7 +308,7 @@ impl RouteCompiler<'_> {
         let declared: Vec<&str> = declared.iter().filter(|(_, there)| *there).map(|(key, _)| *key).collect();
         if let [first, second, ..] = declared.as_slice() {
             let message = format!("a route has one kind of body: `{first}` is declared already");
-            self.report.error(self.at(second), message).on_key();
+            self.report.error(self.at(second), message).on_key().given_keys(&self.place, &[first]);
         }
         if let Some(parameters) = &written.body_params {
             let mut members = Vec::new();
@@ -285,7 +316,7 @@ impl RouteCompiler<'_> {
                 let place = self.at("body_params").key(name);
                 match Member::compile(declare(name, parameter)) {
                     Ok(member) => members.push(member),
-                    Err(faults) => self.schema_faults(&place, faults),
+                    Err(faults) => self.schema_faults(&place, parameter, faults),
                 }
             }
             return BodyContract::Json(JsonContract::new(members, undeclared));
@@ -303,13 +334,12 @@ impl RouteCompiler<'_> {
     fn warn_of_body(&mut self, methods: &[Method], body: &BodyContract) {
         let usual = |method: &Method| matches!(*method, Method::POST | Method::PUT | Method::PATCH);
         if matches!(body, BodyContract::None) && methods.iter().any(usual) {
-            self.report
-                .warning(self.place.clone(), "no body is declared, so none reaches the service")
-                .help("`body_params`, `form_params`, or `body: any`");
+            let warning = self.report.warning(self.place.clone(), "no body is declared, so none reaches the service");
+            warning.given_keys(&self.place, &BODY_KEYS).help("`body_params`, `form_params`, or `body: any`");
         }
         if !matches!(body, BodyContract::None) && !methods.is_empty() && !methods.iter().any(usual) {
-            self.report
-                .warning(self.place.clone(), "a body is declared, but requests of this method usually have none");
+            let message = "a body is declared, but requests of this method usually have none";
+            self.report.warning(self.place.clone(), message).given_keys(&self.place, &BODY_KEYS);
         }
     }
 
@@ -325,20 +355,24 @@ impl RouteCompiler<'_> {
                 Ok(parameter) => compiled.push(parameter),
                 Err(faults) => {
                     let place = self.at(key).key(name);
-                    self.schema_faults(&place, faults);
+                    self.schema_faults(&place, parameter, faults);
                 }
             }
         }
         compiled
     }
 
-    fn schema_faults(&mut self, place: &Place, faults: Vec<SchemaFault>) {
+    /// Reports the faults of a parameter. Its keywords bear on each other, so a fault rests on all of them; and on
+    /// `optional` only where it is about that.
+    fn schema_faults(&mut self, parameter: &Place, written: &Parameter, faults: Vec<SchemaFault>) {
         for SchemaFault { pointer, blame, message, help } in faults {
-            let mut place = place.clone();
-            for step in pointer {
-                place.0.push(step.parse().map_or_else(|_| Step::Key(step.clone()), Step::Index));
-            }
-            let problem = self.report.error(place, message);
+            let mut place = parameter.clone();
+            place.0.extend(pointer.into_iter().map(|step| match step {
+                PointerStep::Name(name) => Step::Key(name),
+                PointerStep::Index(index) => Step::Index(index),
+            }));
+            let problem = self.report.error(place, message).given(parameter.clone().key("default"));
+            written.schema.keys().for_each(|keyword| _ = problem.given(parameter.clone().key(keyword)));
             if blame == Blame::Keyword {
                 problem.on_key();
             }
@@ -355,16 +389,24 @@ impl RouteCompiler<'_> {
             (None, None) => {
                 self.report
                     .error(self.place.clone(), "it is not said who may call this route")
+                    .given_keys(&self.place, &["auth"])
+                    .given(Place::root().key("defaults").key("auth"))
                     .help("`auth: [AUTHENTICATOR]` or `auth: public`, here or in `defaults`");
                 return None;
             }
         };
+        // What stands in the defaults matters here as long as the route has nothing of its own.
+        let own = self.at("auth");
         let names = match auth {
             Auth::Public(_) => return Some(Access::Public),
             Auth::Any(names) => names,
         };
         if names.is_empty() {
-            self.report.error(place, "nobody can call with an empty list").help("say `public` to let everyone in");
+            self.report
+                .error(place.clone(), "nobody can call with an empty list")
+                .given(place)
+                .given(own)
+                .help("say `public` to let everyone in");
             return None;
         }
         let mut places = Vec::new();
@@ -374,9 +416,14 @@ impl RouteCompiler<'_> {
                 None if self.config.authenticators.contains_key(name) => {}
                 None => {
                     let defined = self.config.authenticators.keys().map(String::as_str);
-                    self.report
+                    let problem = self
+                        .report
                         .error(place.clone().index(index), format!("unknown authenticator `{name}`"))
-                        .help(suggest(name, defined));
+                        .given(Place::root().key("authenticators").key(name));
+                    if place != own {
+                        problem.given(own.clone());
+                    }
+                    problem.help(suggest(name, defined));
                 }
             }
         }
@@ -387,7 +434,7 @@ impl RouteCompiler<'_> {
     fn limits(&mut self, access: Option<&Access>) -> Vec<RouteLimit> {
         let written = self.written;
         if written.cost == 0 {
-            self.report.error(self.at("cost"), "a request costs at least 1").help("leave the key out for 1");
+            self.report.error(self.at("cost"), "a request costs at least 1").by_itself().help("leave the key out for 1");
         }
         let place = self.at("limits");
         let owner = format!("route/{}", written.name);
@@ -401,21 +448,28 @@ impl RouteCompiler<'_> {
                 config::LimitBy::Header(name) => LimitBy::Header(name.0.clone()),
             };
             if by == LimitBy::Consumer && matches!(access, Some(Access::Public)) {
-                self.report
+                let problem = self
+                    .report
                     .error(place.clone().key("by"), "a public route has no consumer")
-                    .help("limit `by: client_ip`, or ask for a credential with `auth`");
+                    .given_keys(&self.place, &["auth"]);
+                if written.auth.is_none() {
+                    problem.given(Place::root().key("defaults").key("auth"));
+                }
+                problem.help("limit `by: client_ip`, or ask for a credential with `auth`");
             }
             let word = by_word(&by);
             let same = |other: &config::RouteLimit| other.by == entry.by && other.rate.period == entry.rate.period;
-            if written.limits[..index].iter().any(same) {
-                self.report.error(place.clone(), "the route has a limit for the same callers and period already");
+            if let Some(first) = written.limits[..index].iter().position(same) {
+                let message = "the route has a limit for the same callers and period already";
+                let first = self.at("limits").index(first);
+                self.report.error(place.clone(), message).given(place.clone()).given(first);
             }
             let mut compiler = Limits { timezone: &self.callers.timezone, report: self.report };
             let rate = place.key("rate");
             if let Some(limit) = compiler.limit(&entry.rate, rate.clone(), &format!("{owner}/{word}"), &word) {
                 if limit.capacity() < u64::from(written.cost) {
                     let message = format!("a request costs {}, more than this limit ever allows", written.cost);
-                    self.report.error(rate, message);
+                    self.report.error(rate, message).given_keys(&self.place, &["cost"]);
                 }
                 limits.push(RouteLimit { limit, by });
             }
@@ -435,7 +489,10 @@ impl RouteCompiler<'_> {
                     limit.name(),
                     plan.name
                 );
-                self.report.warning(self.place.clone().key("cost"), message);
+                self.report
+                    .warning(self.place.clone().key("cost"), message)
+                    .given_keys(&self.place, &["name"])
+                    .given(Place::root().key("plans").key(&*plan.name));
             }
         }
     }

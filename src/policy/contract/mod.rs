@@ -34,7 +34,7 @@ use http::HeaderMap;
 use smallvec::SmallVec;
 
 pub use form::FormContract;
-pub use grammar::{Blame, SchemaFault};
+pub use grammar::{Blame, PointerStep, SchemaFault};
 pub use json::JsonContract;
 pub use media_type::{Media, MediaFault};
 pub use pairs::MAX_PAIRS;

@@ -10,7 +10,7 @@
 
 use serde_json::{Map, Value};
 
-use super::grammar::{Blame, SchemaFault, fault, faults};
+use super::grammar::{Blame, PointerStep, SchemaFault, fault, faults};
 use super::pairs::{Style, encode};
 use super::schema::Schema;
 use super::text::{Text, TextType, TextValue};
@@ -135,7 +135,7 @@ fn presence_faults(declared: Declared<'_>) -> Option<SchemaFault> {
 
 fn built(schema: &Value) -> Result<Schema, Vec<SchemaFault>> {
     Schema::build(schema).map_err(|error| {
-        let pointer = error.schema_path().iter().map(|step| step.to_string()).collect();
+        let pointer = error.schema_path().iter().map(PointerStep::from).collect();
         vec![SchemaFault { pointer, blame: Blame::Value, message: error.to_string(), help: None }]
     })
 }
@@ -201,7 +201,7 @@ fn shape(position: Position, schema: &Map<String, Value>) -> Result<Shape, Schem
         _ => with_type(&Map::new()),
     };
     if let Some(mut wrong) = wrong {
-        wrong.pointer.insert(0, "items".to_owned());
+        wrong.pointer.insert(0, "items".into());
         return Err(wrong);
     }
     match named(&items) {

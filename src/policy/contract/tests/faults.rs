@@ -5,7 +5,12 @@ use super::*;
 fn found(result: Result<(), Vec<SchemaFault>>) -> String {
     let one = |fault: &SchemaFault| {
         let help = fault.help.as_ref().filter(|help| help.starts_with("did you mean")).map(|help| format!(" ({help})"));
-        format!("{}: {}{}", fault.pointer.join("."), fault.message, help.unwrap_or_default())
+        let steps = fault.pointer.iter().map(|step| match step {
+            PointerStep::Name(name) => format!(".{name}"),
+            PointerStep::Index(index) => format!("[{index}]"),
+        });
+        let pointer = steps.collect::<String>();
+        format!("{}: {}{}", pointer.trim_start_matches('.'), fault.message, help.unwrap_or_default())
     };
     result.err().iter().flatten().map(one).collect::<Vec<_>>().join(" | ")
 }

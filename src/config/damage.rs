@@ -1,0 +1,163 @@
+//! What of a configuration could not be read, and what therefore cannot be judged.
+//!
+//! When the shape of a file is wrong, the rest of it is compiled all the same, so that one run reports everything. A
+//! [`Damage`] knows which places are lost to that: blanks stand for them, or they are left out. [`Damage::filter`]
+//! takes the report of such a compilation, moves its places back to where they are written, and drops every problem
+//! that mending the damage could make disappear. It errs towards silence: what is dropped comes in the next run.
+
+use std::collections::{HashMap, HashSet};
+
+use super::place::{On, Place, Step};
+use super::report::{Ground, Problem, Report};
+
+/// Sections whose problems are those of one of their items.
+const ITEMS: [&str; 6] = ["listeners", "services", "authenticators", "plans", "consumers", "routes"];
+
+/// The damaged places of a configuration, as they are written.
+#[derive(Debug, Clone, Default)]
+pub struct Damage {
+    /// Places whose value is not known.
+    lost: HashSet<Vec<Step>>,
+    /// Mappings with a key that nobody knows, and all their keys: the unknown one may be any that is not there.
+    open: HashMap<Vec<Step>, HashSet<String>>,
+    /// Everything that has damage in it.
+    around: HashSet<Vec<Step>>,
+    /// The positions in a list of the elements that are left out, ascending.
+    left_out: HashMap<Vec<Step>, Vec<usize>>,
+}
+
+impl Damage {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lost.is_empty() && self.open.is_empty()
+    }
+
+    /// Says that the value at a place is not known.
+    pub(super) fn lose(&mut self, Place(steps): Place) {
+        for length in 0..steps.len() {
+            self.around.insert(steps[..length].to_vec());
+        }
+        self.lost.insert(steps);
+    }
+
+    /// Says that an element is not known and left out of its list.
+    pub(super) fn leave_out(&mut self, list: &Place, index: usize) {
+        self.lose(list.clone().index(index));
+        let positions = self.left_out.entry(list.0.clone()).or_default();
+        let at = positions.partition_point(|before| *before < index);
+        if positions.get(at) != Some(&index) {
+            positions.insert(at, index);
+        }
+    }
+
+    /// Says that a mapping, which has these keys, has one that nobody knows.
+    pub(super) fn open(&mut self, Place(mapping): Place, keys: impl IntoIterator<Item = String>) {
+        for length in 0..=mapping.len() {
+            self.around.insert(mapping[..length].to_vec());
+        }
+        self.open.entry(mapping).or_default().extend(keys);
+    }
+
+    /// Whether nothing is known of a place: it is lost, in something lost, or perhaps there under another key.
+    pub(super) fn hides(&self, place: &Place) -> bool {
+        let steps = place.0.as_slice();
+        (0..=steps.len()).any(|length| {
+            let (before, rest) = steps.split_at(length);
+            let absent = |keys: &HashSet<String>| matches!(rest, [Step::Key(key), ..] if !keys.contains(key));
+            self.lost.contains(before) || self.open.get(before).is_some_and(absent)
+        })
+    }
+
+    /// Whether a place is hidden or has damage in it.
+    fn touches(&self, place: &Place) -> bool {
+        self.hides(place) || self.around.contains(&place.0)
+    }
+
+    /// Whether [`Self::hides`] holds for the field of any element of a list.
+    fn touches_each(&self, list: &Place, field: &str) -> bool {
+        let within = |steps: &'_ [Step]| steps.strip_prefix(list.0.as_slice()).map(<[Step]>::to_vec);
+        let lost = |steps: &Vec<Step>| match within(steps).as_deref() {
+            Some([_, Step::Key(key), ..]) => key == field,
+            Some([_]) => true,
+            _ => false,
+        };
+        let open = |(mapping, keys): (&Vec<Step>, &HashSet<String>)| {
+            within(mapping).is_some_and(|rest| rest.len() == 1) && !keys.contains(field)
+        };
+        self.hides(list) || self.lost.iter().any(lost) || self.open.iter().any(open)
+    }
+
+    /// Where something that was found at `place` of what is left is written.
+    fn written(&self, place: Place) -> Place {
+        let mut steps: Vec<Step> = Vec::with_capacity(place.0.len());
+        for step in place.0 {
+            let step = match (step, self.left_out.get(&steps)) {
+                (Step::Index(index), Some(positions)) => Step::Index(with_left_out(positions, index)),
+                (step, _) => step,
+            };
+            steps.push(step);
+        }
+        Place(steps)
+    }
+
+    /// Where something that is written at `place` is in what is left: the inverse of [`Self::written`].
+    pub(super) fn left(&self, place: &Place) -> Option<Place> {
+        let mut steps = place.0.clone();
+        for (length, step) in steps.iter_mut().enumerate() {
+            let (Step::Index(index), Some(positions)) = (step, self.left_out.get(&place.0[..length])) else { continue };
+            match positions.binary_search(index) {
+                Ok(_) => return None,
+                Err(before) => *index -= before,
+            }
+        }
+        Some(Place(steps))
+    }
+
+    /// Those problems of what is left that are there however the damage is mended, where they are written.
+    pub(super) fn filter(&self, found: Report) -> Report {
+        let mut asked = HashMap::new();
+        let mut certain = Report::default();
+        for mut problem in found {
+            problem.place = self.written(problem.place);
+            let grounds = problem.grounds.take();
+            if !self.hides(&problem.place) && !self.shakes(&problem, grounds, &mut asked) {
+                certain.push(problem);
+            }
+        }
+        certain
+    }
+
+    /// Whether what a problem rests on is not certain. `asked` remembers what has been looked through.
+    fn shakes(&self, problem: &Problem, grounds: Option<Vec<Ground>>, asked: &mut HashMap<Ground, bool>) -> bool {
+        let Some(grounds) = grounds else { return self.touches(&item_of(&problem.place)) };
+        if grounds.is_empty() && problem.on == On::Value {
+            return self.touches(&problem.place);
+        }
+        grounds.into_iter().any(|ground| match ground {
+            Ground::At(place) => self.touches(&self.written(place)),
+            Ground::Each(list, field) => {
+                *asked.entry(Ground::Each(list.clone(), field)).or_insert_with(|| self.touches_each(&list, field))
+            }
+        })
+    }
+}
+
+/// The route, service, consumer, … of a place, or the section where it has no such items.
+fn item_of(place: &Place) -> Place {
+    let length = match place.0.as_slice() {
+        [Step::Key(section), ..] if ITEMS.contains(&section.as_str()) => 2,
+        _ => 1,
+    };
+    Place(place.0.iter().take(length).cloned().collect())
+}
+
+/// How many of the elements before the one that is now at `index` were there in the beginning, those left out too.
+fn with_left_out(positions: &[usize], index: usize) -> usize {
+    // Of the elements left out, the n-th was behind n others that were, so behind `position - n` that were not.
+    let (mut low, mut high) = (0, positions.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if positions[middle] - middle <= index { low = middle + 1 } else { high = middle }
+    }
+    index + low
+}
