@@ -106,8 +106,10 @@ routes:
 ";
         std::fs::write(file.path(), text).unwrap();
         let (loading, report, sources) = load(file.path(), &|_| Some("secret.internal".to_owned()));
-        let masked =
-            loading.whole().unwrap_or_else(|| panic!("{}", report.render(&sources, crate::config::Color::Never))).masked();
+        let masked = loading
+            .whole()
+            .unwrap_or_else(|| panic!("{}", report.render(&sources, crate::config::Color::Never)))
+            .masked();
         let shown = masked.to_string();
         for secret in ["secret.internal", "9f86d081", "Bearer abc"] {
             assert!(!shown.contains(secret), "{secret} in {shown}");

@@ -5,6 +5,7 @@
 //! found at its line.
 
 mod mutations;
+mod pairs;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@
 //! that is missing. One that says nothing is taken to rest on everything in its route, service, ….
 
 mod callers;
+mod distinct;
 mod headers;
 mod routes;
 mod services;
@@ -84,8 +85,7 @@ pub fn compile(
 /// up for it, and its metrics are nobody's.
 pub fn judge(damaged: &Damaged) -> Report {
     let lookup = |_: &str, _: u16| Ok(Vec::new());
-    let surroundings =
-        Surroundings { telemetry: &Telemetry::new("", ""), lookup: &lookup, generation: 0, flood: None };
+    let surroundings = Surroundings { telemetry: &Telemetry::new("", ""), lookup: &lookup, generation: 0, flood: None };
     let mut found = Report::default();
     parts(damaged.rest(), &surroundings, &mut found);
     damaged.judge(found)

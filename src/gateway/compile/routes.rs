@@ -1,6 +1,5 @@
 //! Routes: template, service, contract, access, limits, headers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
@@ -19,6 +18,7 @@ use crate::policy::contract::{
 use crate::telemetry::Telemetry;
 
 use super::callers::{Callers, Limits};
+use super::distinct::{Distinct, at};
 use super::headers;
 use super::services::Services;
 
@@ -43,53 +43,18 @@ pub(super) fn compile(
 ) -> Compiled {
     let mut builder = RouterBuilder::new();
     let mut routes: Vec<Arc<Route>> = Vec::new();
-    let mut added: Vec<usize> = Vec::new();
-    let mut names: HashMap<&str, usize> = HashMap::new();
-    let mut operations: HashMap<&str, usize> = HashMap::new();
+    let mut distinct = Distinct::new(config);
     for (index, written) in config.routes.iter().enumerate() {
+        distinct.names(index, report);
         let place = at(index);
-        if let Some(first) = names.insert(&written.name, index) {
-            let message = format!("route name `{}` is that of an earlier route already", written.name);
-            report.error(place.clone().key("name"), message).given_keys(&at(first), &["name"]);
-        }
-        let operation = written.operation_id.as_deref().unwrap_or(&written.name);
-        if let Some(first) = operations.insert(operation, index) {
-            let key = if written.operation_id.is_some() { "operation_id" } else { "name" };
-            let other = &config.routes[first].name;
-            // Two routes of one name are said to be that above.
-            if written.name != *other || key == "operation_id" {
-                let message = format!("operation id `{operation}` is that of route `{other}` already");
-                let problem = report.error(place.clone().key(key), message);
-                for route in [first, index] {
-                    problem.given_keys(&at(route), &["name", "operation_id"]);
-                }
-                problem.help("a route's name is its operation id unless it has another");
-            }
-        }
         let mut compiler = RouteCompiler { config, services, callers, telemetry, written, place, report };
-        let Some((route, host)) = compiler.route() else { continue };
+        let Some((route, host)) = compiler.route(index, &mut distinct) else { continue };
         let route = Arc::new(route);
-        if let Err(conflict) = builder.add(host.as_ref(), &route.methods, &route.template, Arc::clone(&route)) {
-            let other = &conflict.other;
-            let message = format!(
-                "route `{}` and route `{}` (`{}`) match the same {} requests: {}",
-                route.name, other.name, other.gateway_path, conflict.method, conflict.reason
-            );
-            let problem = report.error(at(index).key("gateway_path"), message);
-            let other = routes.iter().position(|route| Arc::ptr_eq(route, other)).map(|nth| added[nth]);
-            for route in [Some(index), other].into_iter().flatten() {
-                problem.given_keys(&at(route), &["name", "host", "method", "methods", "gateway_path"]);
-            }
-        }
+        // A conflict is in the report by now.
+        let _ = builder.add(host.as_ref(), &route.methods, &route.template, Arc::clone(&route));
         routes.push(route);
-        added.push(index);
     }
     Compiled { router: builder.build(), routes }
-}
-
-/// The place of a route.
-fn at(route: usize) -> Place {
-    Place::root().key("routes").index(route)
 }
 
 struct RouteCompiler<'a> {
@@ -104,7 +69,7 @@ struct RouteCompiler<'a> {
 
 impl RouteCompiler<'_> {
     /// Every part is compiled, whatever is wrong with the others; only then the route is made or not.
-    fn route(&mut self) -> Option<(Route, Option<HostPattern>)> {
+    fn route(&mut self, index: usize, distinct: &mut Distinct<'_>) -> Option<(Route, Option<HostPattern>)> {
         let written = self.written;
         self.check_name();
         self.check_documentation();
@@ -128,6 +93,9 @@ impl RouteCompiler<'_> {
         let response_headers = headers::edits(&response.remove, &response.set, &place, self.report);
         self.warn_of_body(&methods, &body);
         let template = template?;
+        if let Ok(host) = &host {
+            distinct.requests(index, host.as_ref(), &methods, &template, self.report);
+        }
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
         let path = self.path(&template)?;
         let route = Route {
@@ -434,7 +402,10 @@ impl RouteCompiler<'_> {
     fn limits(&mut self, access: Option<&Access>) -> Vec<RouteLimit> {
         let written = self.written;
         if written.cost == 0 {
-            self.report.error(self.at("cost"), "a request costs at least 1").by_itself().help("leave the key out for 1");
+            self.report
+                .error(self.at("cost"), "a request costs at least 1")
+                .by_itself()
+                .help("leave the key out for 1");
         }
         let place = self.at("limits");
         let owner = format!("route/{}", written.name);
