@@ -9,7 +9,6 @@
 
 use jsonschema::Draft;
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::paths::LocationSegment;
 use serde_json::{Map, Value};
 
 use super::rules::validator;
@@ -46,15 +45,6 @@ impl From<&str> for PointerStep {
 impl From<usize> for PointerStep {
     fn from(index: usize) -> Self {
         Self::Index(index)
-    }
-}
-
-impl From<LocationSegment<'_>> for PointerStep {
-    fn from(segment: LocationSegment<'_>) -> Self {
-        match segment {
-            LocationSegment::Property(name) => Self::Name(name.into_owned()),
-            LocationSegment::Index(index) => Self::Index(index),
-        }
     }
 }
 
@@ -189,13 +179,27 @@ pub(super) fn faults(schema: &Map<String, Value>) -> Vec<SchemaFault> {
     let mut walk = Walk { pointer: Vec::new(), faults: Vec::new() };
     walk.schema(schema);
     let mut faults = walk.faults;
-    for error in jsonschema::draft202012::meta::validator().iter_errors(&Value::Object(schema.clone())) {
-        let pointer: Vec<PointerStep> = error.instance_path().iter().map(PointerStep::from).collect();
+    let schema = Value::Object(schema.clone());
+    for error in jsonschema::draft202012::meta::validator().iter_errors(&schema) {
+        let pointer = steps(&schema, error.instance_path().as_str());
         if !faults.iter().any(|fault| pointer.starts_with(&fault.pointer)) {
             faults.push(SchemaFault { pointer, blame: Blame::Value, message: shape_message(error.kind()), help: None });
         }
     }
     faults
+}
+
+/// The steps of a JSON pointer into `schema`. In the pointer's text a position looks like a name of digits; what it
+/// is a step into tells them apart.
+pub(super) fn steps(schema: &Value, pointer: &str) -> Vec<PointerStep> {
+    let mut at = Some(schema);
+    let step = |step: &str| {
+        let name = step.replace("~1", "/").replace("~0", "~");
+        let index = at.and_then(Value::as_array).and_then(|_| name.parse().ok());
+        at = at.and_then(|at| index.map_or_else(|| at.get(&name), |index: usize| at.get(index)));
+        index.map_or(PointerStep::Name(name), PointerStep::Index)
+    };
+    pointer.split('/').skip(1).map(step).collect()
 }
 
 /// A fault at the parameter itself.

@@ -10,7 +10,7 @@
 
 use serde_json::{Map, Value};
 
-use super::grammar::{Blame, PointerStep, SchemaFault, fault, faults};
+use super::grammar::{Blame, SchemaFault, fault, faults, steps};
 use super::pairs::{Style, encode};
 use super::schema::Schema;
 use super::text::{Text, TextType, TextValue};
@@ -135,7 +135,7 @@ fn presence_faults(declared: Declared<'_>) -> Option<SchemaFault> {
 
 fn built(schema: &Value) -> Result<Schema, Vec<SchemaFault>> {
     Schema::build(schema).map_err(|error| {
-        let pointer = error.schema_path().iter().map(PointerStep::from).collect();
+        let pointer = steps(schema, error.schema_path().as_str());
         vec![SchemaFault { pointer, blame: Blame::Value, message: error.to_string(), help: None }]
     })
 }

@@ -40,14 +40,14 @@ fn a_schema_that_is_wrong_in_itself_is_refused() {
         (r#"{"type":"string","maxLength":-1}"#, "maxLength: must be at least 0"),
         (r#"{"type":"string","maxLength":1.5}"#, "maxLength: must be of type integer"),
         (r#"{"type":"string","pattern":5}"#, "pattern: must be of type string"),
-        (r#"{"type":"string","pattern":"("}"#, "pattern: not a regular expression"),
+        (r#"{"type":"string","pattern":"("}"#, "pattern: not a regular expression: unclosed group"),
         (r#"{"type":"string","pattern":"(?=a)"}"#, "pattern: not a regular expression"),
         (r#"{"type":"string","format":"mail"}"#, "format: unknown format `mail` (did you mean `email`?)"),
         (r#"{"type":"string","enum":[]}"#, "enum: permits no value"),
         (r#"{"type":"string","enum":"a"}"#, "enum: must be of type array"),
         (
             r#"{"type":"integer","enum":[1,"a",2.5]}"#,
-            "enum.1: can never occur: it is not of the `type` | enum.2: can never occur: it is not of the `type`",
+            "enum[1]: can never occur: it is not of the `type` | enum[2]: can never occur: it is not of the `type`",
         ),
         (r#"{"type":"integer","const":"1"}"#, "const: can never occur: it is not of the `type`"),
         (
@@ -73,7 +73,7 @@ fn a_schema_that_is_wrong_in_itself_is_refused() {
         (
             r#"{"type":"string","maxLenght":5,"pattern":"[","minLength":"a"}"#,
             "maxLenght: unknown keyword `maxLenght` (did you mean `maxLength`?) | \
-             pattern: not a regular expression | minLength: must be of type integer",
+             pattern: not a regular expression: unclosed character class | minLength: must be of type integer",
         ),
         (r#"{"type":"string","description":"d","title":"t","examples":["a"],"deprecated":true}"#, ""),
     ];
@@ -93,8 +93,18 @@ fn nested_schemas_are_read_to_the_bottom() {
             "properties.a.typ: unknown keyword `typ` (did you mean `type`?)",
         ),
         (r#"{"type":"array","items":{"maximum":"x"}}"#, "items.maximum: must be of type number"),
-        (r#"{"anyOf":[{},{"pattern":"["}]}"#, "anyOf.1.pattern: not a regular expression"),
-        (r#"{"patternProperties":{"[":{}}}"#, "patternProperties.[: not a regular expression"),
+        (r#"{"anyOf":[{},{"pattern":"["}]}"#, "anyOf[1].pattern: not a regular expression: unclosed character class"),
+        (
+            r#"{"patternProperties":{"[":{}}}"#,
+            "patternProperties.[: not a regular expression: unclosed character class",
+        ),
+        // A name of digits is a name, also where the meta-schema has the complaint.
+        (r#"{"properties":{"404":{"maximum":"x"}}}"#, "properties.404.maximum: must be of type number"),
+        (r#"{"properties":{"01~/":{"maxLength":-1}}}"#, "properties.01~/.maxLength: must be at least 0"),
+        (
+            r#"{"properties":{"0":{"anyOf":[{},{"type":"strng"}]}}}"#,
+            "properties.0.anyOf[1].type: unknown type `strng` (did you mean `string`?)",
+        ),
         (r#"{"not":{"format":"colour"}}"#, "not.format: unknown format `colour`"),
         (
             r#"{"additionalProperties":{"$defs":{}}}"#,
