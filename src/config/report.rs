@@ -186,15 +186,50 @@ pub fn suggest<'a>(word: &str, defined: impl Iterator<Item = &'a str>) -> String
     }
 }
 
-/// The candidate that differs from `word` in a third of its letters at most.
+/// The candidate that differs from `word` in a third of its letters at most. Most of many candidates are passed over
+/// without a close look: a large file with many faults asks for each fault and each name.
 pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let length = |text: &str| text.chars().count();
-    candidates
-        .iter()
-        .map(|candidate| (strsim::osa_distance(word, candidate), *candidate))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| distance * 3 <= length(word).max(length(candidate)))
-        .map(|(_, candidate)| candidate)
+    if let Some(same) = candidates.iter().find(|candidate| **candidate == word) {
+        return Some(same);
+    }
+    let (length, letters) = (word.chars().count(), letters(word));
+    let mut best: Option<(usize, &str)> = None;
+    for candidate in candidates {
+        let other = candidate.chars().count();
+        let most = match best {
+            Some((1, _)) => break,
+            Some((distance, _)) => (distance - 1).min(length.max(other) / 3),
+            None => length.max(other) / 3,
+        };
+        // One change adds or removes two kinds of letter at most.
+        let unlike = (letters ^ self::letters(candidate)).count_ones().div_ceil(2) as usize;
+        if length.abs_diff(other).max(unlike) > most {
+            continue;
+        }
+        let (word, candidate_rest) = unlike_middles(word, candidate);
+        let distance = strsim::osa_distance(word, candidate_rest);
+        if distance <= most {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}
+
+/// Which kinds of byte a text has, those that differ by 128 taken together.
+fn letters(text: &str) -> u128 {
+    text.bytes().fold(0, |letters, byte| letters | 1 << (byte & 127))
+}
+
+/// Two texts without what they have in common at the beginning and the end; the distance is the same.
+fn unlike_middles<'a, 'b>(one: &'a str, other: &'b str) -> (&'a str, &'b str) {
+    if !one.is_ascii() || !other.is_ascii() {
+        return (one, other);
+    }
+    let same = |(one, other): &(u8, u8)| one == other;
+    let start = one.bytes().zip(other.bytes()).take_while(same).count();
+    let (one, other) = (&one[start..], &other[start..]);
+    let end = one.bytes().rev().zip(other.bytes().rev()).take_while(same).count();
+    (&one[..one.len() - end], &other[..other.len() - end])
 }
 
 /// The words, or the first of many.

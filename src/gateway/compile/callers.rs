@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use jiff::tz::TimeZone;
 
 use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
@@ -54,9 +54,10 @@ pub(super) fn compile(config: &Config, report: &mut Report) -> Callers {
         TimeZone::UTC
     });
     let authenticators = authenticators(config, report);
+    let routes: IndexSet<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
     let mut limits = Limits { timezone: &timezone, report };
     let plans: IndexMap<_, _> =
-        config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, config)))).collect();
+        config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
     let keys = consumers(config, &plans, report);
     Callers { authenticators, plans, keys, timezone }
 }
@@ -201,7 +202,7 @@ pub(super) struct Limits<'a> {
 }
 
 impl Limits<'_> {
-    fn plan(&mut self, name: &str, written: &config::Plan, config: &Config) -> Plan {
+    fn plan(&mut self, name: &str, written: &config::Plan, defined: &IndexSet<&str>) -> Plan {
         let place = Place::root().key("plans").key(name);
         let owner = format!("plan/{name}");
         let each_route =
@@ -210,8 +211,8 @@ impl Limits<'_> {
         let mut routes = HashMap::new();
         for (route, rates) in &written.routes {
             let place = place.clone().key("routes").key(route);
-            if !config.routes.iter().any(|known| known.name == *route) {
-                let names = config.routes.iter().map(|route| route.name.as_str());
+            if !defined.contains(route.as_str()) {
+                let names = defined.iter().copied();
                 self.report
                     .error(place.clone(), format!("unknown route `{route}`"))
                     .on_key()
