@@ -161,3 +161,106 @@ fn with_left_out(positions: &[usize], index: usize) -> usize {
     }
     index + low
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `routes.3.name`: numbers are positions.
+    fn place(text: &str) -> Place {
+        let step = |step: &str| step.parse().map_or_else(|_| Step::Key(step.to_owned()), Step::Index);
+        Place(text.split('.').filter(|step| !step.is_empty()).map(step).collect())
+    }
+
+    fn damage() -> Damage {
+        let mut damage = Damage::default();
+        damage.lose(place("services.users"));
+        damage.lose(place("plans.free.total"));
+        damage.leave_out(&place("routes"), 4);
+        damage.leave_out(&place("routes"), 0);
+        damage.leave_out(&place("routes"), 1);
+        damage.leave_out(&place("routes.3.tags"), 0);
+        damage.open(place("routes.5"), ["name", "nmae"].map(str::to_owned));
+        damage
+    }
+
+    #[test]
+    fn positions_are_those_of_the_file_again() {
+        for (left, written) in [
+            ("routes.0", "routes.2"),
+            ("routes.1", "routes.3"),
+            ("routes.1.tags.0", "routes.3.tags.1"),
+            ("routes.2.tags.0", "routes.5.tags.0"),
+            ("routes.7", "routes.10"),
+            ("services.x.targets.1", "services.x.targets.1"),
+        ] {
+            assert_eq!(damage().written(place(left)), place(written), "{left}");
+            assert_eq!(damage().left(&place(written)), Some(place(left)), "{written}");
+        }
+        for gone in ["routes.0", "routes.4.name", "routes.3.tags.0"] {
+            assert_eq!(damage().left(&place(gone)), None, "{gone}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_or_perhaps_there_is_not_certain() {
+        let damage = damage();
+        for (at, hidden, touched) in [
+            ("services", false, true),
+            ("services.users", true, true),
+            ("services.users.url", true, true),
+            ("services.orders", false, false),
+            ("plans.free", false, true),
+            ("plans.free.total.0", true, true),
+            ("plans.free.each_route", false, false),
+            ("routes", false, true),
+            ("routes.0", true, true),
+            ("routes.3", false, true),
+            ("routes.3.name", false, false),
+            ("routes.5", false, true),
+            ("routes.5.name", false, false),
+            ("routes.5.method", true, true),
+            ("", false, true),
+        ] {
+            assert_eq!((damage.hides(&place(at)), damage.touches(&place(at))), (hidden, touched), "{at}");
+        }
+        for (list, field, touched) in [
+            ("routes", "name", true),
+            ("services", "url", true),
+            ("plans", "total", true),
+            ("plans", "each_route", false),
+            ("consumers", "plan", false),
+            ("services.users", "url", true),
+        ] {
+            assert_eq!(damage.touches_each(&place(list), field), touched, "{list} {field}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_kept_when_its_grounds_are_certain() {
+        type Say = fn(&mut Problem) -> &mut Problem;
+        let cases: [(&str, Say, bool); 14] = [
+            // A problem that does not say anything rests on all of its item.
+            ("services.orders.url", |problem| problem, true),
+            ("plans.free.concurrency", |problem| problem, false),
+            ("timezone", |problem| problem, true),
+            ("routes.0.name", |problem| problem, true),
+            ("routes.1.name", |problem| problem, false),
+            ("plans.free.concurrency", Problem::by_itself, true),
+            ("plans.free", Problem::by_itself, false),
+            // The name is there, whatever is under it.
+            ("plans.free", |problem| problem.on_key().by_itself(), true),
+            ("services.users", |problem| problem.on_key().by_itself(), false),
+            ("routes.0.service", |problem| problem.given(place("services.users")), false),
+            ("routes.0.service", |problem| problem.given(place("services.usres")), true),
+            ("routes.2", |problem| problem.given_keys(&place("routes.2"), &["name", "method"]), false),
+            ("plans.free.routes.a", |problem| problem.given_each(place("routes"), "name"), false),
+            ("plans.gold", |problem| problem.on_key().given_each(place("consumers"), "plan"), true),
+        ];
+        for (nth, (at, say, kept)) in cases.into_iter().enumerate() {
+            let mut found = Report::default();
+            say(found.error(place(at), "wrong"));
+            assert_eq!(!damage().filter(found).problems().is_empty(), kept, "case {nth}: {at}");
+        }
+    }
+}

@@ -62,7 +62,7 @@ pub(super) enum Decoded<T> {
         faults: Vec<Fault>,
         /// The rest, with blanks or nothing in place of what is faulty. Absent when that does not make a `T`, or when
         /// not everything was looked at.
-        rest: Option<(T, Damage)>,
+        rest: Option<(T, Box<Damage>)>,
     },
 }
 
@@ -85,7 +85,7 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Decoded<T> {
     }
     let rest = if state.faults() < MOST_FAULTS { rest(&state, value) } else { None };
     let (faults, damage) = state.into_faults();
-    Decoded::Faulty { faults, rest: rest.map(|rest| (rest, damage)) }
+    Decoded::Faulty { faults, rest: rest.map(|rest| (rest, Box::new(damage))) }
 }
 
 /// Runs until nothing new is found. Only when nothing was found at all has what comes out seen everything.

@@ -218,7 +218,7 @@ impl<'e> Loader<'e> {
         // Of what is wrong with files, only placeholders have their place in the value.
         let is_complete = self.report.errors() == self.unset;
         let (config, mut damage) = match read::<Config>(value) {
-            Decoded::Whole(config) => (config, Damage::default()),
+            Decoded::Whole(config) => (config, Box::default()),
             Decoded::Faulty { faults, rest } => {
                 faults.into_iter().for_each(|fault| _ = self.report.fault(fault));
                 match rest {
@@ -242,7 +242,7 @@ impl<'e> Loader<'e> {
             return Loading::Nothing;
         }
         let interpolated = interpolated.iter().filter_map(|place| damage.left(place)).collect();
-        Loading::Damaged(Box::new(Damaged { config, damage, interpolated }))
+        Loading::Damaged(Box::new(Damaged { config, damage: *damage, interpolated }))
     }
 
     fn refuse_version(&mut self) {

@@ -33,7 +33,7 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// See [`mask_report`].
+    /// Masks what came from placeholders in what problems say.
     pub fn mask_report(&self, report: &mut Report) {
         mask_report(&self.config, &self.interpolated, report);
     }

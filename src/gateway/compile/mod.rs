@@ -13,6 +13,8 @@ mod distinct;
 mod headers;
 mod routes;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
