@@ -1,4 +1,5 @@
-//! What checking a request against its contract costs: path, query, form and JSON body, each as a client would send it.
+//! What checking a request against its contract costs: path, query, fields, form and JSON body,
+//! each as a client would send it.
 
 use std::borrow::Cow;
 use std::hint::black_box;
@@ -7,8 +8,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value, json};
 use tollgate::policy::contract::{
-    BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, PathValues, Position,
-    QueryContract, SchemaFault, TextParameter, Undeclared, Violations,
+    BodyContract, Contract, CookieContract, CookieParameter, Declared, FieldContract, FormContract, HeaderParameter,
+    JsonContract, Member, PathContract, PathValues, Position, QueryContract, SchemaFault, TextParameter, Undeclared,
+    Violations,
 };
 
 fn each<T>(schemas: Value, compile: impl Fn(Declared<'_>) -> Result<T, Vec<SchemaFault>>) -> Vec<T> {
@@ -27,7 +29,7 @@ fn text(position: Position, schemas: Value) -> Vec<TextParameter> {
 fn contract(query: Value, body: BodyContract) -> Contract {
     let path = PathContract::new(&["id"], text(Position::Path, json!({"id": {"type": "integer", "minimum": 1}})));
     let query = QueryContract::declared(text(Position::Query, query), Undeclared::Drop);
-    Contract { path: path.expect("the template has it"), query, body }
+    Contract { path: path.expect("the template has it"), query, fields: FieldContract::default(), body }
 }
 
 fn bench_query(criterion: &mut Criterion, name: &str, schemas: Value, raw: &str) {
@@ -83,6 +85,39 @@ fn query(criterion: &mut Criterion) {
     bench_query(criterion, "query_5", five, "q=green+tea%20%C3%BC&limit=50&offset=1200&sort=created&active=true");
 }
 
+/// Two header fields and two cookies between others, as a browser sends them.
+fn fields(criterion: &mut Criterion) {
+    let schemas = json!({"x-tenant": {"type": "string", "pattern": "^[a-z]+$"}, "x-page": {"type": "integer"}});
+    let headers = each(schemas, |declared| HeaderParameter::compile(declared.name.parse().expect("a name"), declared));
+    let cookies =
+        each(json!({"theme": {"enum": ["light", "dark"]}, "page": {"type": "integer"}}), CookieParameter::compile);
+    let cookies = CookieContract::new(cookies, Undeclared::Drop, Vec::new());
+    let sent = [
+        ("host", "api.example.com"),
+        ("user-agent", "Mozilla/5.0"),
+        ("accept", "*/*"),
+        ("x-tenant", "blue"),
+        ("x-page", "12"),
+        ("cookie", "session=0123456789abcdef; theme=dark; page=3; consent=yes"),
+    ];
+    let sent: HeaderMap = sent
+        .into_iter()
+        .map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value)))
+        .collect();
+    for (name, contract) in
+        [("fields_none", FieldContract::default()), ("fields_2_cookies_2", FieldContract::new(headers, Some(cookies)))]
+    {
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut violations = Violations::new();
+                let checked = contract.check(black_box(&sent), &mut violations);
+                assert!(violations.is_empty());
+                checked
+            });
+        });
+    }
+}
+
 fn form(criterion: &mut Criterion) {
     let fields = json!({"username": {"type": "string", "maxLength": 80}, "password": {"type": "string"}});
     let form = FormContract::new(text(Position::Form, fields), Undeclared::Drop);
@@ -111,5 +146,5 @@ fn json_body(criterion: &mut Criterion) {
     bench_body(criterion, "json_548_bytes_8_members", BodyContract::Json(json), "application/json", &sent.to_string());
 }
 
-criterion_group!(benches, path, query, form, json_body);
+criterion_group!(benches, path, query, fields, form, json_body);
 criterion_main!(benches);

@@ -1,5 +1,7 @@
 //! What the shorter commands do.
 
+pub mod import;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,9 +26,12 @@ pub fn summary(gateway: &Gateway) -> String {
     )
 }
 
-/// The routes as a table.
+/// The routes as a table; their mode is shown where one only observes.
 pub fn table(gateway: &Gateway) -> String {
-    let mut rows = vec![["NAME", "METHODS", "HOST", "PATH", "SERVICE", "SERVICE PATH", "AUTH"].map(str::to_owned)];
+    let observing = gateway.routes.iter().any(|route| route.observes());
+    let mode = if observing { "MODE" } else { "" };
+    let mut rows =
+        vec![["NAME", "METHODS", "HOST", "PATH", "SERVICE", "SERVICE PATH", "AUTH", mode].map(str::to_owned)];
     rows.extend(gateway.routes.iter().map(|route| {
         let methods: Vec<&str> = route.methods.iter().map(http::Method::as_str).collect();
         let access = match route.access {
@@ -41,16 +46,22 @@ pub fn table(gateway: &Gateway) -> String {
             route.service.name.to_string(),
             route.service_path_text.to_string(),
             access.to_owned(),
+            if route.observes() { "observe" } else { "" }.to_owned(),
         ]
     }));
     let widths: Vec<usize> =
-        (0..7).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+        (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in &rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text
+}
+
+/// The JSON Schema of configuration files, as text.
+pub fn schema() -> String {
+    format!("{:#}\n", tollgate::config::json_schema())
 }
 
 /// Asks a running gateway to reload, and says how it went.
@@ -141,6 +152,7 @@ pub fn demo() -> Result<Setup, String> {
 
 fn demo_text(public: SocketAddr, admin: SocketAddr) -> String {
     let mut text = format!("Tollgate is serving conf/demo.yaml on http://{public}, for operators on http://{admin}.\n");
+    let _ = writeln!(text, "Its routes, to read and to try: http://{public}/docs");
     text.push_str("Try, in another terminal:\n");
     for line in demo::tour(public, admin) {
         let _ = write!(text, "\n# {}\n{}\n", line.title, line.command);

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Method, Response, Version, header};
 use pingora::apps::http_app::{HttpServer, ServeHttp};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::services::listening::Service;
 
@@ -72,6 +73,13 @@ pub fn tour(public: SocketAddr, admin: SocketAddr) -> Vec<TourLine> {
                  -d '{{\"product\": \"\", \"quantity\": 0, \"express\": \"maybe\"}}'"
             ),
         ),
+        line(
+            "of a form only declared parts pass, files too",
+            format!(
+                "echo hello | curl -s http://{public}/notes -F title=tea -F debug=1 \
+                 -F 'note=@-;filename=note.txt;type=text/plain'"
+            ),
+        ),
         line("no key, no entry", format!("curl -si http://{public}/reports")),
         line("with a key, which the service does not see", format!("curl -s {reports}")),
         line(
@@ -89,6 +97,10 @@ impl ServeHttp for DemoService {
             session.set_keepalive(None);
             return rendered(Answer::detail(413, "Content Too Large"), &Method::POST);
         };
+        if asks_to_close(session.req_header()) {
+            // pingora keeps every connection of an application, but such clients read until it is closed.
+            session.set_keepalive(None);
+        }
         let head = session.req_header();
         let headers: Vec<(String, String)> = head
             .headers
@@ -108,6 +120,14 @@ impl ServeHttp for DemoService {
         }
         rendered(answer, &method)
     }
+}
+
+/// Whether the client wants the connection closed after the answer.
+fn asks_to_close(request: &RequestHeader) -> bool {
+    let mut options = request.headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let mut says =
+        |option: &str| options.any(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case(option)));
+    if request.version == Version::HTTP_10 { !says("keep-alive") } else { says("close") }
 }
 
 /// The whole body, or `None` when it is longer than [`MAX_BODY`] or does not arrive.

@@ -18,7 +18,8 @@
 //! # Where things are
 //!
 //! Imports go one way: `main → server → proxy → gateway → policy`. [`config`] is read by the command line, by
-//! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf.
+//! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`demo`] and [`import`] serve the command line
+//! alone and know nothing of the rest.
 //!
 //! # What must always hold
 //!
@@ -49,3 +50,5 @@ pub mod server;
 pub mod telemetry;
 
 pub mod demo;
+
+pub mod import;

@@ -9,11 +9,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
-use tollgate::gateway::Surroundings;
+use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
 use tollgate::telemetry::{self, Telemetry};
 
 mod commands;
+
+use commands::import::Failure;
 
 /// An allocation is a fifth of a proxied request with the C library's allocator.
 #[global_allocator]
@@ -27,7 +29,9 @@ Try it:
   tollgate demo                        a gateway with a demo service, and curl lines to try
   tollgate check conf/tollgate.yaml    every problem of a configuration, with its line
   tollgate run conf/tollgate.yaml      serve it
+  tollgate openapi conf/demo.yaml      the API's description, OpenAPI 3.1
   tollgate reload conf/tollgate.yaml   after a change, without losing a request
+  tollgate import openapi.json --service users -o users.yaml    routes from a microservice's OpenAPI document
 
 Exit codes: 0 fine, 1 problems found, 2 bad use.";
 
@@ -62,6 +66,11 @@ enum Command {
         /// The configuration file.
         file: PathBuf,
     },
+    /// Print the API's description, an OpenAPI 3.1 document made from the routes.
+    Openapi {
+        /// The configuration file.
+        file: PathBuf,
+    },
     /// Make a running gateway read its configuration again.
     ///
     /// Prints the report and exits with 1 when the file is refused; the old configuration goes on then.
@@ -73,6 +82,16 @@ enum Command {
         #[arg(long)]
         admin: Option<std::net::SocketAddr>,
     },
+    /// Write a configuration from the OpenAPI document of a microservice.
+    ///
+    /// The document (OpenAPI 3.0 or 3.1, JSON or YAML; what FastAPI serves at /openapi.json) becomes a whole file with a
+    /// route for every operation. What could not be carried over is said in comments.
+    Import(commands::import::Arguments),
+    /// Print the JSON Schema of configuration files, for editors.
+    ///
+    /// `conf/tollgate.schema.json` is this. A file that begins with
+    /// `# yaml-language-server: $schema=PATH` is completed and checked by editors that know it.
+    Schema,
     /// Start a gateway with a demo service, and print curl lines to try.
     Demo,
 }
@@ -128,7 +147,13 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(arguments),
         Command::Check { file, format } => check(&file, format),
         Command::Routes { file } => routes(&file),
+        Command::Openapi { file } => openapi(&file),
         Command::Reload { file, admin } => commands::reload(&file, admin),
+        Command::Import(arguments) => import(&arguments),
+        Command::Schema => {
+            print(&commands::schema());
+            ExitCode::SUCCESS
+        }
         Command::Demo => demo(),
     }
 }
@@ -168,7 +193,7 @@ fn check(file: &Path, format: ReportFormat) -> ExitCode {
     if let Err(missing) = std::fs::metadata(file) {
         return complain(&format!("{}: {missing}", file.display()));
     }
-    let checked = compile(file);
+    let checked = compile(&Source::File(file.to_owned()));
     let errors = checked.report.has_errors();
     let text = match format {
         ReportFormat::Json => format!("{:#}\n", checked.report.to_json(&checked.sources)),
@@ -189,11 +214,41 @@ fn check(file: &Path, format: ReportFormat) -> ExitCode {
     ExitCode::from(u8::from(errors))
 }
 
+/// Writes a configuration, and says what the gateway would not take of it.
+fn import(arguments: &commands::import::Arguments) -> ExitCode {
+    let yaml = match commands::import::configuration(arguments) {
+        Ok(yaml) => yaml,
+        Err(Failure::Source(message)) => return complain(&message),
+        Err(Failure::Document(message)) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(1);
+        }
+    };
+    let name = match &arguments.output {
+        Some(file) => {
+            if let Err(failed) = commands::import::write(file, &yaml) {
+                return complain(&format!("{}: {failed}", file.display()));
+            }
+            file.display().to_string()
+        }
+        None => {
+            print(&yaml);
+            "the configuration".to_owned()
+        }
+    };
+    let checked = compile(&Source::Text { name, text: yaml });
+    if !checked.report.has_errors() {
+        return ExitCode::SUCCESS;
+    }
+    let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
+    ExitCode::from(1)
+}
+
 fn routes(file: &Path) -> ExitCode {
     if let Err(missing) = std::fs::metadata(file) {
         return complain(&format!("{}: {missing}", file.display()));
     }
-    let checked = compile(file);
+    let checked = compile(&Source::File(file.to_owned()));
     let Some(gateway) = checked.gateway else {
         let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
         return ExitCode::from(1);
@@ -202,12 +257,25 @@ fn routes(file: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn openapi(file: &Path) -> ExitCode {
+    if let Err(missing) = std::fs::metadata(file) {
+        return complain(&format!("{}: {missing}", file.display()));
+    }
+    let checked = compile(&Source::File(file.to_owned()));
+    let (Some(_), Some(loaded)) = (&checked.gateway, &checked.loaded) else {
+        let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
+        return ExitCode::from(1);
+    };
+    print(&format!("{:#}\n", gateway::openapi::document(&loaded.config)));
+    ExitCode::SUCCESS
+}
+
 /// Names are not looked up: a file is right or wrong wherever it is checked.
-fn compile(file: &Path) -> Checked {
+fn compile(source: &Source) -> Checked {
     let telemetry = Telemetry::new(server::VERSION, "");
     let lookup = |_: &str, _: u16| Ok(Vec::new());
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
-    server::check(&Source::File(file.to_owned()), Purpose::Checking, &surroundings)
+    server::check(source, Purpose::Checking, &surroundings)
 }
 
 fn render(report: &Report, sources: &Sources) -> String {

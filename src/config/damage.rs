@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::place::{On, Place, Step};
 use super::report::{Ground, Problem, Report};
+use super::schema_files::SchemaFiles;
 
 /// Sections whose problems are those of one of their items.
 const ITEMS: [&str; 6] = ["listeners", "services", "authenticators", "plans", "consumers", "routes"];
@@ -88,7 +89,7 @@ impl Damage {
     }
 
     /// Where something that was found at `place` of what is left is written.
-    fn written(&self, place: Place) -> Place {
+    pub(super) fn written(&self, place: Place) -> Place {
         let mut steps: Vec<Step> = Vec::with_capacity(place.0.len());
         for step in place.0 {
             let step = match (step, self.left_out.get(&steps)) {
@@ -120,7 +121,9 @@ impl Damage {
         for mut problem in found {
             problem.place = self.written(problem.place);
             let grounds = problem.grounds.take();
-            if !self.hides(&problem.place) && !self.shakes(&problem, grounds, &mut asked) {
+            // A schema file is no key of the configuration: a problem in one rests on the key that names it.
+            let hidden = !SchemaFiles::hold(&problem.place) && self.hides(&problem.place);
+            if !hidden && !self.shakes(&problem, grounds, &mut asked) {
                 certain.push(problem);
             }
         }
@@ -134,6 +137,7 @@ impl Damage {
             return self.touches(&problem.place);
         }
         grounds.into_iter().any(|ground| match ground {
+            Ground::At(place) if SchemaFiles::hold(&place) => self.around.contains(&place.0),
             Ground::At(place) => self.touches(&self.written(place)),
             Ground::Each(list, field) => {
                 *asked.entry(Ground::Each(list.clone(), field)).or_insert_with(|| self.touches_each(&list, field))

@@ -9,6 +9,7 @@
 mod compose;
 mod parse;
 mod placeholder;
+mod schemas;
 #[cfg(test)]
 mod tests;
 
@@ -38,12 +39,12 @@ const VERSION: u32 = 1;
 pub struct Loaded {
     /// What was written.
     pub config: Config,
-    /// SHA-256 of the whole value after includes, merges and placeholders, in hexadecimal. Comments, layout and the
-    /// way a file is split do not change it.
+    /// SHA-256 of the whole value after includes, merges and placeholders, and of all schema files, in hexadecimal.
+    /// Comments, layout and the way a file is split do not change it.
     pub text_hash: String,
     /// The values that came from placeholders and must not be shown.
     pub interpolated: Vec<Place>,
-    /// Every file that was read, those of `${file:…}` too. The named file is first.
+    /// Every file that was read, those of `${file:…}` and schemas too. The named file is first.
     pub files: Vec<PathBuf>,
 }
 
@@ -92,8 +93,8 @@ impl Damaged {
     }
 }
 
-/// Reads the configuration at `path`. `env` gives the environment's variables. It is whole
-/// exactly when the report has no error.
+/// Reads the configuration at `path`. `env` gives the environment's variables. It is whole exactly when the report has
+/// no error.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Loading, Report, Sources) {
     let mut loader = Loader::new(env);
     let name = path.display().to_string();
@@ -132,6 +133,8 @@ struct Loader<'e> {
     files: Vec<PathBuf>,
     /// How many of the errors are placeholders that stand for nothing.
     unset: usize,
+    /// Where the named file is; absent: there are no files.
+    directory: Option<PathBuf>,
     /// The merged value, once every file could be parsed.
     value: Option<Value>,
 }
@@ -139,10 +142,11 @@ struct Loader<'e> {
 impl<'e> Loader<'e> {
     fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
         let (report, sources) = (Report::default(), Sources::default());
-        Self { env, report, sources, files: Vec::new(), unset: 0, value: None }
+        Self { env, report, sources, files: Vec::new(), unset: 0, directory: None, value: None }
     }
 
     fn main(&mut self, name: String, bytes: Vec<u8>, directory: Option<&Path>) {
+        self.directory = directory.map(Path::to_owned);
         let (_, main) = self.document(name, bytes, directory);
         if let Some(main) = main {
             self.value = compose::compose(self, main, directory);
@@ -217,7 +221,7 @@ impl<'e> Loader<'e> {
     fn decode(&mut self, value: &Value) -> Loading {
         // Of what is wrong with files, only placeholders have their place in the value.
         let is_complete = self.report.errors() == self.unset;
-        let (config, mut damage) = match read::<Config>(value) {
+        let (mut config, mut damage) = match read::<Config>(value) {
             Decoded::Whole(config) => (config, Box::default()),
             Decoded::Faulty { faults, rest } => {
                 faults.into_iter().for_each(|fault| _ = self.report.fault(fault));
@@ -234,9 +238,11 @@ impl<'e> Loader<'e> {
             self.refuse_version();
             return Loading::Nothing;
         }
+        config.schema_files = schemas::load(self, &config, &mut damage);
         if !self.report.has_errors() && damage.is_empty() {
+            let text_hash = hash(value, config.schema_files.files.iter().map(|file| &file.schema));
             let files = std::mem::take(&mut self.files);
-            return Loading::Whole(Box::new(Loaded { config, text_hash: hash(value), interpolated, files }));
+            return Loading::Whole(Box::new(Loaded { config, text_hash, interpolated, files }));
         }
         if !is_complete {
             return Loading::Nothing;
@@ -270,10 +276,17 @@ fn read_file(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {largest} bytes")))
 }
 
-/// The SHA-256 of a value. Each node is written with its kind and length, so that no two values are written alike.
-fn hash(value: &Value) -> String {
+/// The SHA-256 of a value and of the schemas it names. Each node is written with its kind and length, so that no two
+/// values are written alike.
+fn hash<'s>(value: &Value, schemas: impl Iterator<Item = &'s serde_json::Value>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     write_node(&mut context, value);
+    for schema in schemas {
+        let text = schema.to_string();
+        context.update(b"j");
+        context.update(&text.len().to_le_bytes());
+        context.update(text.as_bytes());
+    }
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

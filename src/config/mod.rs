@@ -14,23 +14,29 @@ mod load;
 mod mask;
 mod place;
 mod report;
+mod schema;
+mod schema_files;
 mod values;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use decode::{Fault, decode};
 pub use load::{Damaged, Loaded, Loading, load, load_text};
 pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
+pub use schema::json_schema;
+pub use schema_files::{SchemaFile, SchemaFiles};
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
 
 /// A whole configuration file, version 1.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The version of this file's format. Always 1.
+    #[schemars(range(min = 1, max = 1))]
     pub version: u32,
     /// The addresses the gateway accepts clients on.
     pub listeners: Vec<Listener>,
@@ -39,6 +45,7 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Peers whose `X-Forwarded-*` and `X-Request-Id` are believed.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
     /// The shape of error answers.
     #[serde(default)]
@@ -79,6 +86,9 @@ pub struct Config {
     /// What passes.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// The files that `schema_file` names. No key of the configuration: loading fills it.
+    #[serde(skip)]
+    pub schema_files: SchemaFiles,
 }
 
 fn default_timezone() -> String {
@@ -86,23 +96,25 @@ fn default_timezone() -> String {
 }
 
 /// An address the gateway accepts clients on.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// `IP:port`; port 0 takes a free one and logs it.
+    #[schemars(schema_with = "schema::socket_address")]
     pub address: std::net::SocketAddr,
 }
 
 /// The listener for operators. It answers everyone who reaches it: keep it on loopback or a private network.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// `IP:port`.
+    #[schemars(schema_with = "schema::socket_address")]
     pub address: std::net::SocketAddr,
 }
 
 /// Where the API is described: `/openapi.json` and the page `/docs`, made from the routes.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Docs {
     /// `admin`, or the address of one of `listeners` as written there.
@@ -130,7 +142,7 @@ fn default_api_version() -> String {
 }
 
 /// The shape of error answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorFormat {
     /// `application/problem+json`, RFC 9457.
@@ -142,7 +154,7 @@ pub enum ErrorFormat {
 
 /// Bounds on what a stranger can make grow. The two that go by address are off unless said: behind a balancer all
 /// clients share one address.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guard {
     /// From the first byte of a request's header to its last.
@@ -163,6 +175,10 @@ pub struct Guard {
     pub uri_bytes: Size,
     /// Bodies being checked, all requests together.
     pub body_memory: Size,
+    /// Temporary files of uploads, all requests together.
+    pub upload_disk: Size,
+    /// Where these files are made: a directory on a disk, not in memory. Default: the system's for temporary files.
+    pub upload_dir: Option<String>,
     /// Requests of one address, before authentication. Approximate (see `policy::flood`). Off unless said.
     pub flood: Option<Rate>,
 }
@@ -179,13 +195,15 @@ impl Default for Guard {
             header_count: 100,
             uri_bytes: Size::from_kib(8),
             body_memory: Size::from_kib(256 * 1024),
+            upload_disk: Size::from_kib(4 * 1024 * 1024),
+            upload_dir: None,
             flood: None,
         }
     }
 }
 
 /// Where the access lines go.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessLog {
     /// `stdout`, `off`, or a file's path.
@@ -201,7 +219,7 @@ impl Default for AccessLog {
 }
 
 /// The shape of an access line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessFormat {
     /// One JSON object per line.
@@ -212,7 +230,7 @@ pub enum AccessFormat {
 }
 
 /// How the process leaves.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
     /// How long requests in flight may take after SIGTERM.
@@ -226,7 +244,7 @@ impl Default for Drain {
 }
 
 /// How a changed file is noticed. SIGHUP and `tollgate reload` always work.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reload {
     /// Also reload when a configuration file changes on disk.
@@ -234,8 +252,9 @@ pub struct Reload {
 }
 
 /// A microservice behind the gateway: exactly one of `url` and `targets`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = schema::exactly_one(&["url", "targets"])))]
 pub struct Service {
     /// `http://host[:port][/path]`; the path is put before every service path.
     #[serde(default)]
@@ -252,7 +271,7 @@ pub struct Service {
 }
 
 /// One address of a service.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// `host:port`.
@@ -260,7 +279,7 @@ pub struct Target {
 }
 
 /// How long a service may take.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// To open a connection.
@@ -276,7 +295,7 @@ impl Default for Timeouts {
 }
 
 /// A named way to find the consumer: exactly one kind.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Authenticator {
     /// A key that only the consumer knows.
@@ -284,8 +303,9 @@ pub struct Authenticator {
 }
 
 /// Where the key stands in a request: exactly one of `header`, `query`, `cookie`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = schema::exactly_one(&["header", "query", "cookie"])))]
 pub struct ApiKey {
     /// Name of a header.
     #[serde(default)]
@@ -302,7 +322,7 @@ pub struct ApiKey {
 }
 
 /// What a consumer may use. Every limit must allow a request.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
     /// For each consumer on each route separately.
@@ -316,7 +336,7 @@ pub struct Plan {
 }
 
 /// Who calls.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Consumer {
     /// Name of the plan; required once plans are defined.
@@ -328,7 +348,7 @@ pub struct Consumer {
 }
 
 /// An API key, which itself is never written down.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyHash {
     /// SHA-256 of the key, 64 hexadecimal digits: `printf %s "$KEY" | sha256sum`.
@@ -336,16 +356,16 @@ pub struct KeyHash {
 }
 
 /// What holds for every route that does not say otherwise.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Defaults {
-    /// See [`Route::auth`].
+    /// Who may call: `public`, or any of these authenticators. See `auth` of a route.
     pub auth: Option<Auth>,
-    /// See [`Route::undeclared`].
+    /// Parameters that the contract does not name. See `undeclared` of a route.
     pub undeclared: Option<Undeclared>,
-    /// See [`Route::max_body`].
+    /// Largest body. See `max_body` of a route.
     pub max_body: Option<Size>,
-    /// See [`Route::mode`].
+    /// Whether contracts refuse what violates them. See `mode` of a route.
     pub mode: Option<Mode>,
 }
 
@@ -360,7 +380,7 @@ pub enum Auth {
 }
 
 /// The word `public`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Public {
     /// Everyone.
@@ -368,7 +388,7 @@ pub enum Public {
 }
 
 /// What happens to parameters that the contract does not name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Undeclared {
     /// They do not reach the service.
@@ -381,7 +401,7 @@ pub enum Undeclared {
 }
 
 /// Whether a contract refuses what violates it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// A request that violates the contract is refused.
@@ -392,15 +412,18 @@ pub enum Mode {
 }
 
 /// Method(s) and gateway path → a service, with its contract and policies.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = schema::exactly_one(&["method", "methods"])))]
 pub struct Route {
     /// Unique; also the metric label and the default operation id.
     pub name: String,
     /// One method; or see `methods`.
+    #[schemars(extend("enum" = schema::METHODS))]
     #[serde(default)]
     pub method: Option<String>,
     /// Several methods; or see `method`.
+    #[schemars(schema_with = "schema::methods")]
     #[serde(default)]
     pub methods: Vec<String>,
     /// `api.example.com` or `*.example.com`; absent: any host.
@@ -422,8 +445,9 @@ pub struct Route {
     /// The query parameters that pass; `any`: everything.
     #[serde(default)]
     pub query_params: Parameters,
-    /// Typed header fields. Other fields pass, unless `request_headers` says otherwise.
-    #[serde(default)]
+    /// Typed header fields; an `array` is a comma-separated list. Other fields pass, unless `request_headers` says
+    /// otherwise.
+    #[serde(default, deserialize_with = "values::distinct_headers")]
     pub header_params: IndexMap<FieldName, Parameter>,
     /// Typed cookies. Where any is declared, `undeclared` says what happens to the others; else all pass.
     #[serde(default)]
@@ -481,6 +505,7 @@ pub struct Route {
     #[serde(default)]
     pub description: Option<String>,
     /// Documentation: further responses by status (`404`, `5XX`, `default`).
+    #[schemars(extend("propertyNames" = schema::status()))]
     #[serde(default)]
     pub responses: IndexMap<String, DocumentedResponse>,
     /// Documentation: still works, should not be used.
@@ -512,10 +537,12 @@ pub enum Body {
 }
 
 /// The schema of a whole JSON document: exactly one of `schema` and `schema_file`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = schema::exactly_one(&["schema", "schema_file"])))]
 pub struct Document {
     /// JSON Schema 2020-12, written here.
+    #[schemars(with = "schema::Keywords")]
     #[serde(default, deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub schema: Option<serde_json::Value>,
     /// A file with the schema, JSON or YAML; a relative path starts at this file.
@@ -524,7 +551,7 @@ pub struct Document {
 }
 
 /// What to do with `%2F` and `%5C` in a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EncodedSlash {
     /// Refuse the request with 400.
@@ -549,7 +576,7 @@ pub struct Parameter {
 }
 
 /// One limit of a route.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteLimit {
     /// How much.
@@ -559,7 +586,7 @@ pub struct RouteLimit {
 }
 
 /// Changes to a set of headers: first `remove`, then `set`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderChanges {
     /// Names taken out.
@@ -570,7 +597,7 @@ pub struct HeaderChanges {
 }
 
 /// Changes to the headers a service gets: first `allow`, then `remove`, then `set`.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestHeaderChanges {
     /// Of the client's fields only these and `header_params` pass. Absent: all of them.
@@ -583,7 +610,7 @@ pub struct RequestHeaderChanges {
 }
 
 /// A response in the API's description.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentedResponse {
     /// What it means.

@@ -9,10 +9,12 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use http::HeaderName;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -133,6 +135,12 @@ impl Ord for FieldName {
 trait Written: Sized {
     /// What would be right, with an example in backticks.
     const EXPECTED: &'static str;
+    /// What it is, for the schema that editors use.
+    const DESCRIPTION: &'static str;
+    /// Every text that [`Self::parse`] takes and no other of a wrong form; numbers it may take beyond their bounds.
+    const PATTERN: &'static str;
+    /// Texts that are right.
+    const EXAMPLES: &'static [&'static str];
 
     /// The value, or what would have been right.
     fn parse(text: &str) -> Result<Self, &'static str>;
@@ -145,6 +153,10 @@ trait Written: Sized {
 
 impl Written for Duration {
     const EXPECTED: &'static str = "a duration like `30s`";
+    const DESCRIPTION: &'static str =
+        "A length of time above zero and of at most 365 days: a whole number of `ms`, `s`, `m`, `h` or `d`.";
+    const PATTERN: &'static str = r"0*[1-9][0-9]*(ms|s|m|h|d)";
+    const EXAMPLES: &'static [&'static str] = &["500ms", "30s", "5m", "1h", "1d"];
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         const LONGEST: u64 = 365 * 86_400_000;
@@ -167,6 +179,10 @@ impl Written for Duration {
 
 impl Written for Size {
     const EXPECTED: &'static str = "a size like `64KiB`";
+    const DESCRIPTION: &'static str =
+        "A number of bytes: `B`, `KiB`, `MiB`, `GiB`, `KB`, `MB`, `GB`, or a plain integer.";
+    const PATTERN: &'static str = r"[0-9]+(B|KiB|MiB|GiB|KB|MB|GB)?";
+    const EXAMPLES: &'static [&'static str] = &["512B", "64KiB", "1MiB", "10MB"];
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (number, unit) = split_number(text).ok_or(Self::EXPECTED)?;
@@ -186,6 +202,10 @@ impl Written for Size {
 
 impl Written for Rate {
     const EXPECTED: &'static str = "a rate like `100/minute` or `5/second burst 10`";
+    const DESCRIPTION: &'static str =
+        "How much per `second`, `minute`, `hour`, `day` or `month`; the first three may name a burst.";
+    const PATTERN: &'static str = r"0*[1-9][0-9]*/(day|month|(second|minute|hour)( burst 0*[1-9][0-9]*)?)";
+    const EXAMPLES: &'static [&'static str] = &["100/minute", "5/second burst 10", "1000/day"];
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (count, rest) = text.split_once('/').ok_or(Self::EXPECTED)?;
@@ -210,6 +230,9 @@ impl Written for Rate {
 
 impl Written for Sha256 {
     const EXPECTED: &'static str = "64 hexadecimal digits";
+    const DESCRIPTION: &'static str = "64 hexadecimal digits.";
+    const PATTERN: &'static str = "[0-9A-Fa-f]{64}";
+    const EXAMPLES: &'static [&'static str] = &[];
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         let mut bytes = [0; 32];
@@ -233,6 +256,9 @@ impl Written for Sha256 {
 
 impl Written for FieldName {
     const EXPECTED: &'static str = "a header name like `x-api-key`";
+    const DESCRIPTION: &'static str = "The name of a header field; case does not matter.";
+    const PATTERN: &'static str = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+";
+    const EXAMPLES: &'static [&'static str] = &["x-api-key"];
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         HeaderName::from_bytes(text.as_bytes()).map(Self).map_err(|_| Self::EXPECTED)
@@ -241,6 +267,9 @@ impl Written for FieldName {
 
 impl Written for LimitBy {
     const EXPECTED: &'static str = "`client_ip`, `consumer`, `route` or `header:NAME`";
+    const DESCRIPTION: &'static str = "For whom it counts separately.";
+    const PATTERN: &'static str = r"client_ip|consumer|route|header:[-!#$%&'*+.^_`|~0-9A-Za-z]+";
+    const EXAMPLES: &'static [&'static str] = &["client_ip", "consumer", "route", "header:x-tenant"];
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
@@ -376,6 +405,21 @@ impl Visitor<'_> for SizeVisitor {
     }
 }
 
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let text = text_schema::<Self>();
+        json_schema!({
+            "description": Self::DESCRIPTION,
+            "examples": Self::EXAMPLES,
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": text.get("pattern") }],
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SizeVisitor)
@@ -393,6 +437,34 @@ macro_rules! read_from_text {
     )*};
 }
 
+/// How a type with [`Written`] is described to editors. A placeholder may stand for any part of it.
+fn text_schema<T: Written>() -> Schema {
+    let mut schema = json_schema!({
+        "description": T::DESCRIPTION,
+        "type": "string",
+        "pattern": format!(r"^({})$|\$\{{", T::PATTERN),
+    });
+    if !T::EXAMPLES.is_empty() {
+        schema.insert("examples".to_owned(), T::EXAMPLES.into());
+    }
+    schema
+}
+
+/// Describes a type with [`Written`].
+macro_rules! describe_text {
+    ($($name:ident)*) => {$(
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                text_schema::<Self>()
+            }
+        }
+    )*};
+}
+
 /// Writes a type as its `Display` does.
 macro_rules! write_as_text {
     ($($name:ident)*) => {$(
@@ -405,4 +477,5 @@ macro_rules! write_as_text {
 }
 
 read_from_text!(Duration Rate Sha256 FieldName LimitBy);
+describe_text!(Duration Rate Sha256 FieldName LimitBy);
 write_as_text!(Duration Size Rate Period Sha256 FieldName LimitBy);

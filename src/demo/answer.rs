@@ -14,6 +14,9 @@ use serde_json::{Map, Number, Value, json};
 /// The longest wait that `/slow` can be asked for.
 const LONGEST_WAIT: u64 = 10_000;
 
+/// What the microservice says of itself.
+const OPENAPI: &str = include_str!("openapi.json");
+
 /// A request as the microservice received it.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
@@ -58,6 +61,9 @@ pub fn answer(request: &Received<'_>) -> Answer {
     }
     if let Some(code) = request.path.strip_prefix("/status/") {
         return asked_status(code);
+    }
+    if request.path == "/openapi.json" {
+        return serde_json::from_str(OPENAPI).map_or_else(|_| Answer::detail(500, "no document"), ok);
     }
     let Some((endpoints, tail)) = endpoints(request.path) else {
         return Answer::detail(404, "Not Found");

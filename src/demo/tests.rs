@@ -192,3 +192,17 @@ fn the_walk_only_uses_what_the_demo_configuration_has() {
 fn stem(template: &Value) -> &str {
     template.as_str().unwrap().trim_start_matches('/').split('{').next().unwrap()
 }
+
+#[test]
+fn the_document_names_what_is_served() {
+    let document = asked("GET /openapi.json", &[], "").json.unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 9);
+    for (path, item) in paths {
+        for method in item.as_object().unwrap().keys() {
+            let path = path.replace("{random_int}", "1").replace("{path_int}", "1").replace("{path}", "1");
+            let status = asked(&format!("{} {path}", method.to_uppercase()), &[], "").status.as_u16();
+            assert!(status == 200 || status == 422, "{method} {path}: {status}");
+        }
+    }
+}

@@ -6,12 +6,14 @@
 //! the process (`proxy::State`) and are found again by stable identities.
 
 mod compile;
+pub mod docs;
 pub mod router;
 mod service;
 mod service_path;
 pub mod template;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +22,14 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::policy::authenticate::{KeyPlace, Keyring, Part};
-use crate::policy::contract::Contract;
+use crate::policy::contract::{Contract, Mode, ReplyModel};
 use crate::policy::flood::Flood;
-use crate::policy::headers::HeaderEdits;
+use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Subject};
 use crate::policy::rejection::Format;
 use crate::telemetry::RouteMetrics;
 
-pub use compile::{Surroundings, compile, judge};
+pub use compile::{Surroundings, compile, judge, openapi};
 pub use router::Router;
 pub use service::{HostHeader, Service, Target, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};
@@ -49,6 +51,8 @@ pub struct Gateway {
     pub connection_limits: ConnectionLimits,
     /// Caps of a request.
     pub request_limits: RequestLimits,
+    /// Where the files of uploads are kept while they are checked and sent on.
+    pub upload_limits: UploadLimits,
     /// The per-address guard in front of authentication.
     pub flood: Option<Arc<Flood>>,
     /// Peers whose word on forwarding counts.
@@ -67,6 +71,8 @@ pub struct Gateway {
     pub services: Vec<Arc<Service>>,
     /// Where requests without a route are counted.
     pub unmatched: RouteMetrics,
+    /// The API's description, where it is served.
+    pub docs: Option<docs::Docs>,
     /// How long requests may take after SIGTERM.
     pub drain_timeout: Duration,
 }
@@ -99,6 +105,15 @@ pub struct RequestLimits {
     pub body_memory: u64,
 }
 
+/// Where the files of uploads are kept while they are checked and sent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// The directory for temporary files; `None`: the system's.
+    pub directory: Option<Arc<Path>>,
+    /// All uploads together, in bytes.
+    pub disk: u64,
+}
+
 /// A compiled route.
 pub struct Route {
     /// Its name, unique.
@@ -121,6 +136,8 @@ pub struct Route {
     pub encoded_slash: EncodedSlash,
     /// What passes.
     pub contract: Contract,
+    /// What becomes of a request that violates the contract.
+    pub mode: Mode,
     /// Who may call.
     pub access: Access,
     /// Where any authenticator of the gateway looks for a key that this route's service must not see.
@@ -131,14 +148,25 @@ pub struct Route {
     pub cost: u32,
     /// Largest body, in bytes.
     pub max_body: u64,
+    /// Which of the client's fields reach the service; `None`: all that nothing strips.
+    pub allowed_headers: Option<AllowList>,
     /// Changes to what the service gets.
     pub request_headers: HeaderEdits,
     /// Changes to what the client gets.
     pub response_headers: HeaderEdits,
     /// Whether the service's own headers reach the client.
     pub service_headers: ServiceHeaders,
+    /// What a successful JSON reply must be.
+    pub response_model: Option<ReplyModel>,
     /// Its metrics.
     pub metrics: RouteMetrics,
+}
+
+impl Route {
+    /// Whether violations of its contract are only told to operators.
+    pub fn observes(&self) -> bool {
+        self.mode == Mode::Observe
+    }
 }
 
 /// Whether `%2F` and `%5C` may stand in a path.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::header::HeaderValue;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 /// Idle connections to a service are closed after this, in time before most servers close them.
 const POOL_IDLE: Duration = Duration::from_secs(55);
@@ -119,6 +119,8 @@ impl Service {
         peer.options.read_timeout = Some(self.timeouts.response);
         peer.options.write_timeout = Some(self.timeouts.response);
         peer.options.idle_timeout = Some(POOL_IDLE);
+        // The proxy takes out what ends at the gateway, together with what it takes out anyway.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         Target { address, label: address.to_string().into(), host: authority.header.clone(), peer }
     }
 

@@ -145,11 +145,13 @@ fn write_value(value: Value<'_>, place: Place, out: &mut String) -> Result<(), P
         Place::Segments => SEGMENTS,
         Place::Query => UNRESERVED,
     };
-    match value {
+    match (value, place) {
         // No request has such a value: `/v1/{id}` would become another route of the service.
-        Value::Captured("") | Value::Decoded("") if place == Place::Segment => return Err(PathFault::EmptySegment),
-        Value::Decoded(text) => out.extend(utf8_percent_encode(text, set)),
-        Value::Captured(text) => {
+        (Value::Captured("") | Value::Decoded(""), Place::Segment) => return Err(PathFault::EmptySegment),
+        (Value::Decoded(text), _) => out.extend(utf8_percent_encode(text, set)),
+        // It is made of the characters of a path, of one segment unless it is a catch-all's.
+        (Value::Captured(text), Place::Segment | Place::Segments) => out.push_str(text),
+        (Value::Captured(text), Place::Query) => {
             // Escapes are copied; what is between them is encoded for this place.
             for (nth, text) in text.split('%').enumerate() {
                 if nth > 0 {

@@ -5,7 +5,9 @@
 //! `Forwarded`, …) come from the gateway alone; framing fields are written by the proxy. On top of them a route has
 //! its own [`HeaderEdits`].
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::collections::HashSet;
+
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 /// `X-Consumer-Name`: who calls.
@@ -57,6 +59,27 @@ pub struct HeaderEdits {
     pub set: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// The client's fields that reach the service, where not all do. Names are compared whole: a look-alike of an allowed
+/// name is not allowed.
+#[derive(Debug)]
+pub struct AllowList(HashSet<HeaderName, ahash::RandomState>);
+
+impl AllowList {
+    /// These names.
+    pub fn of(names: impl Iterator<Item = HeaderName>) -> Self {
+        Self(names.collect())
+    }
+
+    /// Takes out what is not allowed, but for framing and what `keep` names, which are decided on elsewhere.
+    pub fn apply(&self, headers: &mut HeaderMap, keep: &[HeaderName]) {
+        let passes = |name: &HeaderName| self.0.contains(name) || is_framing(name) || keep.contains(name);
+        let ending: SmallVec<[HeaderName; 8]> = headers.keys().filter(|name| !passes(name)).cloned().collect();
+        for name in &ending {
+            headers.remove(name);
+        }
+    }
+}
+
 impl HeaderEdits {
     /// Makes the changes.
     pub fn apply(&self, headers: &mut HeaderMap) {
@@ -77,18 +100,19 @@ impl HeaderEdits {
 /// Whether only the gateway may send this field to a service.
 pub fn is_own(name: &HeaderName) -> bool {
     let name = name.as_str();
+    // Nearly every name is settled by its first letter.
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'f')) {
+        return false;
+    }
     // Some frameworks read `_` as `-`: the look-alike must not get past either.
     if name.contains('_') {
-        let dashed = name.replace('_', "-");
-        return is_own_text(&dashed);
+        return is_own_text(&name.replace('_', "-"));
     }
     is_own_text(name)
 }
 
 fn is_own_text(name: &str) -> bool {
-    // Nearly every name is settled by its first letter.
-    matches!(name.as_bytes().first(), Some(b'x' | b'f'))
-        && (OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || OWN_NAMES.contains(&name))
+    OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || OWN_NAMES.contains(&name)
 }
 
 /// Whether the proxy writes this field itself, so that a configuration may not.
@@ -97,24 +121,89 @@ pub fn is_framing(name: &HeaderName) -> bool {
 }
 
 /// Whether a field concerns one connection, whoever nominates it.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "keep-alive" | "proxy-authenticate" | "proxy-connection" | "te" | "trailer" | "upgrade")
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
-/// Names of an answer's fields that end at the gateway: hop-by-hop, and nominated by `Connection`. Framing fields
-/// are not among them: the proxy needs them to read the body.
+/// Why a request may not say what its `Connection` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionFault {
+    /// More options than anybody needs.
+    TooMany,
+    /// An option that is no token.
+    NoToken,
+    /// It nominates a field that says where a request comes from or goes to.
+    Protected,
+}
+
+/// Most options of a request's `Connection`.
+const MAX_CONNECTION_OPTIONS: usize = 9;
+
+/// Checks what a request says in its `Connection`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_connection(headers: &HeaderMap) -> Result<(), ConnectionFault> {
+    for (nth, option) in connection_options(headers).enumerate() {
+        if nth == MAX_CONNECTION_OPTIONS {
+            return Err(ConnectionFault::TooMany);
+        }
+        if !option.iter().all(|&byte| is_token(byte)) {
+            return Err(ConnectionFault::NoToken);
+        }
+        let name = HeaderName::from_bytes(option).map_err(|_| ConnectionFault::NoToken)?;
+        if [HOST, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO].contains(&name) {
+            return Err(ConnectionFault::Protected);
+        }
+    }
+    Ok(())
+}
+
+/// Whether RFC 9110 (section 5.6.2) has a character in tokens; the `http` crate's names allow a few more.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(CONNECTION).iter();
+    let options = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
+}
+
+/// Fields that `Connection` nominates to end here. Framing fields are not among them: whoever reads the body needs
+/// them.
+pub fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    connection_options(headers)
+        .filter(|option| !matches!(*option, b"close" | b"keep-alive"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !is_framing(name) && *name != CONTENT_TYPE)
+}
+
+/// Names of an answer's fields that end at the gateway: hop-by-hop, and nominated by `Connection`.
 pub fn response_hop_by_hop(headers: &HeaderMap) -> SmallVec<[HeaderName; 2]> {
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
-    let mut ending: SmallVec<[HeaderName; 2]> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    let nominated = headers
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|name| !matches!(*name, b"close" | b"keep-alive"))
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .filter(|name| !is_framing(name) && *name != http::header::CONTENT_TYPE);
-    ending.extend(nominated);
+    let mut ending = SmallVec::new();
+    let mut nominates = false;
+    for (name, value) in headers {
+        if is_hop_by_hop(name) {
+            ending.push(name.clone());
+        } else if *name == CONNECTION {
+            nominates |= value != "keep-alive" && value != "close";
+        }
+    }
+    if nominates {
+        ending.extend(nominated(headers));
+    }
     ending
 }
 
@@ -145,6 +234,30 @@ mod tests {
             ("traceparent", false),
         ] {
             assert_eq!(is_own(&HeaderName::from_static(name)), own, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_connection_field_may_not_name_what_says_where_a_request_comes_from() {
+        use ConnectionFault::{NoToken, Protected, TooMany};
+        for (values, expected) in [
+            (&[][..], Ok(())),
+            (&["keep-alive"], Ok(())),
+            (&["close, X-Hop ,, x-hop-too"], Ok(())),
+            (&["a,b,c,d,e,f,g,h,i"], Ok(())),
+            (&["a,b,c,d,e", "f,g,h,i,j"], Err(TooMany)),
+            (&["Host"], Err(Protected)),
+            (&["close", "X-Forwarded-For"], Err(Protected)),
+            (&["x-forwarded-host"], Err(Protected)),
+            (&["X-FORWARDED-PROTO"], Err(Protected)),
+            (&["\"X-Forwarded-For\""], Err(NoToken)),
+            (&[":authority"], Err(NoToken)),
+            (&["x hop"], Err(NoToken)),
+            (&["x\u{e9}"], Err(NoToken)),
+        ] {
+            let headers: HeaderMap =
+                values.iter().map(|value| (CONNECTION, HeaderValue::from_bytes(value.as_bytes()).unwrap())).collect();
+            assert_eq!(check_connection(&headers), expected, "{values:?}");
         }
     }
 

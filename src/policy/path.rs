@@ -101,6 +101,9 @@ impl<'a> RequestPath<'a> {
 /// The text of a captured value. Captures of a [`RequestPath`] are always UTF-8 when decoded; of any other text,
 /// broken bytes become U+FFFD.
 pub fn decode_segment(encoded: &str) -> Cow<'_, str> {
+    if !encoded.as_bytes().contains(&b'%') {
+        return Cow::Borrowed(encoded);
+    }
     percent_decode_str(encoded).decode_utf8_lossy()
 }
 
@@ -131,6 +134,17 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
+/// Nearly every byte of a path stands for itself: asked first, and alone, it costs a single look.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = matches!(CLASSES[byte], Class::Plain);
+        byte += 1;
+    }
+    plain
+};
+
 const fn class_of(byte: u8) -> Class {
     match byte {
         b'/' => Class::Slash,
@@ -152,11 +166,10 @@ const fn is_unreserved(byte: u8) -> bool {
 /// The one pass over a path without escapes.
 fn scan_plain(path: &[u8]) -> Result<Scan, PathFault> {
     for (at, &byte) in path.iter().enumerate() {
-        let class = CLASSES[usize::from(byte)];
-        if class == Class::Plain {
-            continue; // a comparison is cheaper here than the jump of a `match`
+        if PLAIN[usize::from(byte)] {
+            continue;
         }
-        match class {
+        match CLASSES[usize::from(byte)] {
             Class::Plain => {}
             Class::Slash => check_segment_start(&path[at + 1..])?,
             Class::Escape | Class::Unescaped => return Ok(Scan::NeedsDecoding),

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use super::contract::{MediaFault, Violation, ViolationKind};
+use super::contract::{MediaFault, MultipartFault, Violation, ViolationKind};
 use super::limit::{
     Refused,
     headers::{Fields, fields, retry_after},
@@ -63,8 +63,12 @@ pub enum Rejection {
     BodyTimeout,
     /// Too many bodies are being checked.
     BodyMemory,
+    /// No disk is left for uploads.
+    UploadDisk,
     /// A body that the contract cannot read.
     Media(MediaFault),
+    /// A body that is no multipart form, although it says so.
+    Multipart(MultipartFault),
     /// Everything in which the request differs from the contract.
     Contract(Vec<Violation>),
     /// The service cannot be reached.
@@ -73,6 +77,8 @@ pub enum Rejection {
     ServiceTimeout,
     /// The service's reply is not HTTP, or broke off.
     ServiceReply,
+    /// The service's reply does not fit the route's model.
+    BadReply,
     /// A fault of the gateway.
     Internal,
 }
@@ -111,6 +117,7 @@ impl Rejection {
     pub fn status(&self, format: Format) -> u16 {
         match self {
             Self::Malformed(_) | Self::Path(_) | Self::EncodedSlash | Self::CredentialAmbiguous => 400,
+            Self::Media(MediaFault::Boundary) | Self::Multipart(_) => 400,
             Self::CredentialMissing(_) | Self::CredentialUnknown(_) => 401,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
@@ -126,8 +133,8 @@ impl Rejection {
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
             Self::TransferCoding => 501,
-            Self::ServiceReply => 502,
-            Self::ServiceDown | Self::BodyMemory => 503,
+            Self::ServiceReply | Self::BadReply => 502,
+            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk => 503,
             Self::ServiceTimeout => 504,
         }
     }
@@ -154,11 +161,14 @@ impl Rejection {
             Self::BodyTooLarge(_) => "body-too-large",
             Self::BodyTimeout => "body-timeout",
             Self::BodyMemory => "body-memory",
+            Self::UploadDisk => "upload-disk",
+            Self::Media(MediaFault::Boundary) | Self::Multipart(_) => "malformed-multipart",
             Self::Media(_) => "unsupported-media-type",
             Self::Contract(_) => "contract-violated",
             Self::ServiceDown => "service-unavailable",
             Self::ServiceTimeout => "service-timeout",
             Self::ServiceReply => "service-reply",
+            Self::BadReply => "bad-reply",
             Self::Internal => "internal",
         }
     }
@@ -186,11 +196,16 @@ impl Rejection {
             Self::BodyTooLarge(limit) => return Cow::Owned(format!("The body is larger than {limit} bytes.")),
             Self::BodyTimeout => "The body did not arrive in time.",
             Self::BodyMemory => "Too many bodies are being received; try again.",
+            Self::UploadDisk => "Too many uploads are being received; try again.",
             Self::Media(fault) => return Cow::Owned(format!("The {fault}.")),
+            Self::Multipart(fault) => {
+                return Cow::Owned(format!("The body is no multipart/form-data: {fault}."));
+            }
             Self::Contract(_) => "The request does not fit the contract of this route.",
             Self::ServiceDown => "The service cannot be reached.",
             Self::ServiceTimeout => "The service did not answer in time.",
             Self::ServiceReply => "The service's reply could not be used.",
+            Self::BadReply => "The service's reply does not fit what this route promises.",
             Self::Internal => "The gateway failed.",
         })
     }
@@ -204,7 +219,7 @@ impl Rejection {
             Self::CredentialMissing(challenge) | Self::CredentialUnknown(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, challenge.clone());
             }
-            Self::Flood | Self::BodyMemory => {
+            Self::Flood | Self::BodyMemory | Self::UploadDisk => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Limited(limited) => headers.extend(limited.fields.iter().cloned()),
@@ -219,10 +234,12 @@ impl Rejection {
             | Self::BodyTooLarge(_)
             | Self::BodyTimeout
             | Self::Media(_)
+            | Self::Multipart(_)
             | Self::Contract(_)
             | Self::ServiceDown
             | Self::ServiceTimeout
             | Self::ServiceReply
+            | Self::BadReply
             | Self::Internal => {}
         }
     }
@@ -268,14 +285,14 @@ impl Rejection {
     fn fastapi(&self) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::Contract(violations) => serde_json::to_vec(&FastapiDetail { detail: violations }),
-            Self::Media(fault) => {
+            Self::Media(fault) if *fault != MediaFault::Boundary => {
                 let violation = Violation::body(ViolationKind::DictType, fault.to_string());
                 serde_json::to_vec(&FastapiDetail { detail: [violation] })
             }
             Self::NotFound => serde_json::to_vec(&FastapiDetail { detail: "Not Found" }),
             Self::MethodNotAllowed(_) => serde_json::to_vec(&FastapiDetail { detail: "Method Not Allowed" }),
             Self::ServiceDown => serde_json::to_vec(&FastapiDetail { detail: "Service is unavailable." }),
-            Self::ServiceReply | Self::ServiceTimeout => {
+            Self::ServiceReply | Self::BadReply | Self::ServiceTimeout => {
                 serde_json::to_vec(&FastapiDetail { detail: "Service error." })
             }
             _ => serde_json::to_vec(&FastapiDetail { detail: self.detail() }),
@@ -352,6 +369,7 @@ mod tests {
             (Rejection::MethodNotAllowed(HeaderValue::from_static("GET, HEAD")), ALLOW, "GET, HEAD"),
             (Rejection::Flood, RETRY_AFTER, "1"),
             (Rejection::BodyMemory, RETRY_AFTER, "1"),
+            (Rejection::UploadDisk, RETRY_AFTER, "1"),
         ] {
             let mut headers = HeaderMap::new();
             rejection.headers(&mut headers);

@@ -2,38 +2,45 @@
 //!
 //! [`admit`] lists the steps in order; each is one call, and none is switched off by an earlier one. It takes no
 //! `Session`, so it is tested without a server. A route whose contract reads the body gets a [`Pending`] first, which
-//! becomes an [`Admission`] when the body is there: all violations of path, query and body are told at once.
+//! becomes an [`Admission`] when the body is there: all violations are told at once.
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
 
 mod message;
+mod observe;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
+use once_cell::sync::OnceCell;
 use pingora::proxy::Session;
 use smallvec::SmallVec;
 
+use crate::gateway::docs::{self, Docs};
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::{Part, Presented, presented};
-use crate::policy::contract::{BodyContract, CheckedBody, Media, PathValues, Violations};
+use crate::policy::contract::{
+    BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, Mode, PathValues, Violations,
+};
 use crate::policy::limit::{Claim, Now, Subject};
 use crate::policy::path::{RequestPath, decode_segment};
 use crate::policy::rejection::{Format, Malformed, Rejection};
 
 use super::State;
-use super::body::Keep;
-use super::client;
-use super::client::AddressText;
-use super::exchange::{Exchange, Held, Peer, Trail};
+use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
+use super::client::{self, Address};
+use super::exchange::{Asked, Exchange, Held, Trail};
+use super::guard;
+
+use message::Envelope;
 
 /// A request that may go to its service.
 pub struct Admission {
@@ -41,8 +48,12 @@ pub struct Admission {
     pub route: Arc<Route>,
     /// Path and query for the service.
     pub service_target: Bytes,
+    /// What the service gets for declared header fields and cookies.
+    pub fields: CheckedFields,
     /// What the service gets for a body.
     pub body: AdmittedBody,
+    /// What the contract would have refused; none unless the route only observes.
+    pub observed: Violations,
     _evidence: Evidence,
 }
 
@@ -50,7 +61,7 @@ pub struct Admission {
 struct Evidence(());
 
 /// What the service gets for a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum AdmittedBody {
     /// None.
     None,
@@ -60,6 +71,15 @@ pub enum AdmittedBody {
     Checked {
         /// In their canonical form.
         bytes: Bytes,
+        /// `Content-Type`.
+        content_type: HeaderValue,
+    },
+    /// The client's bytes under the client's own description, read whole to be observed.
+    Observed(Bytes),
+    /// A form with files, which are not all in memory.
+    Spooled {
+        /// Where it is.
+        body: SpooledBody,
         /// `Content-Type`.
         content_type: HeaderValue,
     },
@@ -73,12 +93,15 @@ pub enum Decision {
     ReadBody(Pending),
     /// It is answered with the methods of its path.
     Options(HeaderValue),
+    /// It is answered with a page of the API's description.
+    Page(docs::Answer),
 }
 
 /// A request that is admitted but for its body.
 pub struct Pending {
     route: Arc<Route>,
     service_target: Bytes,
+    fields: CheckedFields,
     violations: Violations,
     media: Option<Media>,
 }
@@ -92,35 +115,25 @@ pub struct Request<'a> {
     /// The header as it came, for what parsing hides.
     pub raw: Bytes,
     /// The other end of the connection.
-    pub peer: IpAddr,
-    /// Whether a body follows the header.
-    pub body: Announced,
-}
-
-/// Whether a body follows the header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announced {
-    /// No.
-    Nothing,
-    /// Yes, perhaps an empty one.
-    Body,
+    pub peer: Address,
+    /// Our end of the connection, where it matters which listener a request came through.
+    pub local: Option<SocketAddr>,
+    /// For whom it is and where it ends.
+    pub envelope: Envelope<'a>,
 }
 
 impl<'a> Request<'a> {
     /// Reads what admission needs from a session.
-    pub fn of(session: &'a Session) -> Self {
-        let parts: &Parts = session.req_header();
-        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    pub fn of(session: &'a Session, gateway: &Gateway) -> Self {
+        let header = session.req_header();
         let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
-        let length = super::body::declared_length(&parts.headers);
-        let announced = parts.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > 0);
-        Self {
-            parts,
-            target: session.req_header().raw_path(),
-            raw: raw.unwrap_or_default(),
-            peer: peer.unwrap_or(IpAddr::from([0, 0, 0, 0])),
-            body: if announced { Announced::Body } else { Announced::Nothing },
-        }
+        // The first look at it is a system call.
+        let local = gateway.docs.as_ref().and_then(|_| session.server_addr()?.as_inet().copied());
+        Self { local, ..Self::new(header, header.raw_path(), raw.unwrap_or_default(), guard::peer(session)) }
+    }
+
+    pub(super) fn new(parts: &'a Parts, target: &'a [u8], raw: Bytes, peer: Address) -> Self {
+        Self { parts, target, raw, peer, local: None, envelope: Envelope::of(&parts.headers) }
     }
 }
 
@@ -132,13 +145,17 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
-    check_flood(&gateway, exchange.client)?;
+    check_flood(&gateway, exchange.client.ip)?;
     message::check(&gateway.request_limits, request)?;
-    let host = message::host(parts)?;
+    let host = message::host(request)?;
     if request.target == b"*" {
         return whole_server(&parts.method);
     }
     let path = RequestPath::parse(parts.uri.path()).map_err(Rejection::Path)?;
+    if let Some(docs) = described(state, &gateway, request, &path) {
+        exchange.trail.asked = Asked::Docs;
+        return page(docs, &parts.method, &path, &parts.headers);
+    }
     let found = match find(&gateway, host, &parts.method, &path) {
         Ok(found) => found,
         Err(Found::Rejection(rejection)) => return Err(rejection),
@@ -151,19 +168,18 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     }
     exchange.trail.consumer = authenticate(&gateway, route, parts)?;
     let now = state.clock.at(exchange.started, exchange.at);
-    exchange.trail.held = limit(state, route, &exchange.trail, exchange.client, &parts.headers, now)?;
-    contract(gateway.format, route, &found, request)
+    exchange.trail.held = limit(state, route, &exchange.trail, exchange.client.ip, &parts.headers, now)?;
+    match route.mode {
+        Mode::Enforce => contract(gateway.format, route, &found, request),
+        Mode::Observe => observe::contract(route, &found, request),
+    }
 }
 
 /// Who is there, and what the request is called.
 fn identify(gateway: &Gateway, request: &Request<'_>, exchange: &mut Exchange) {
-    let (client, peer) = client::client(request.peer, &gateway.trusted_proxies, &request.parts.headers);
+    let (client, peer) = client::client(&request.peer, &gateway.trusted_proxies, &request.parts.headers);
     exchange.client = client;
-    exchange.client_text = AddressText::of(client);
-    exchange.peer_text = match peer {
-        Peer::Stranger => exchange.client_text.clone(),
-        Peer::Trusted => AddressText::of(request.peer.to_canonical()),
-    };
+    exchange.peer_address = request.peer.clone();
     exchange.peer = peer;
     exchange.id = client::RequestId::of(&request.parts.headers, peer);
 }
@@ -180,8 +196,35 @@ fn whole_server(method: &Method) -> Result<Decision, Rejection> {
     if *method != Method::OPTIONS {
         return Err(Rejection::Malformed(Malformed::Target));
     }
-    let methods: Vec<&str> = METHODS.iter().map(Method::as_str).collect();
-    Ok(Decision::Options(methods.join(", ").parse().unwrap_or(HeaderValue::from_static("OPTIONS"))))
+    static ALL: OnceCell<HeaderValue> = OnceCell::new();
+    let all = ALL.get_or_try_init(|| METHODS.map(|method| method.to_string()).join(", ").parse());
+    all.map(|all| Decision::Options(all.clone())).map_err(|_| Rejection::Internal)
+}
+
+/// The API's description, where its listener is asked for one of its paths. No route sees such a request, and no limit
+/// counts it.
+fn described<'g>(
+    state: &State,
+    gateway: &'g Gateway,
+    request: &Request<'_>,
+    path: &RequestPath<'_>,
+) -> Option<&'g Docs> {
+    let docs = gateway.docs.as_ref().filter(|_| docs::PATHS.contains(&path.as_str()))?;
+    let docs::Place::Listener(written) = docs.place else { return None };
+    let local = request.local?;
+    let listening = state.listeners.iter().find(|listening| listening.written == written)?;
+    listening.took(local).then_some(docs)
+}
+
+fn page(docs: &Docs, method: &Method, path: &RequestPath<'_>, headers: &HeaderMap) -> Result<Decision, Rejection> {
+    let allow = HeaderValue::from_static(docs::METHODS);
+    match *method {
+        Method::GET | Method::HEAD => {
+            docs.answer(path.as_str(), headers).map(Decision::Page).ok_or(Rejection::NotFound)
+        }
+        Method::OPTIONS => Ok(Decision::Options(allow)),
+        _ => Err(Rejection::MethodNotAllowed(allow)),
+    }
 }
 
 /// A request that no route forwards.
@@ -275,7 +318,7 @@ fn limit(
     }
 }
 
-/// Path, query and, where it is read, the body.
+/// Path, query, fields and, where it is read, the body.
 fn contract(
     format: Format,
     route: &Arc<Route>,
@@ -303,30 +346,35 @@ fn contract(
     if target.len() > at {
         target.insert(at, if route.service_path.has_query() { '&' } else { '?' });
     }
+    let fields = route.contract.fields.check(&parts.headers, &mut violations);
     if violations.is_empty() {
         expanded.map_err(Rejection::Path)?;
     }
     let service_target = Bytes::from(target);
     let route = Arc::clone(route);
     match &route.contract.body {
-        BodyContract::None if request.body == Announced::Nothing => {
-            finish(route, service_target, violations, AdmittedBody::None).map(Decision::Forward)
+        BodyContract::None if !request.envelope.announces_body() => {
+            finish(route, service_target, fields, violations, AdmittedBody::None).map(Decision::Forward)
         }
         BodyContract::Any => {
-            let length = super::body::declared_length(&parts.headers);
-            if length.is_some_and(|length| length > route.max_body) {
-                return Err(Rejection::BodyTooLarge(route.max_body));
-            }
-            finish(route, service_target, violations, AdmittedBody::Streamed).map(Decision::Forward)
+            check_length(&route, request)?;
+            finish(route, service_target, fields, violations, AdmittedBody::Streamed).map(Decision::Forward)
         }
-        BodyContract::None => Ok(Decision::ReadBody(Pending { route, service_target, violations, media: None })),
-        BodyContract::Json(_) | BodyContract::Form(_) => {
+        BodyContract::None => {
+            Ok(Decision::ReadBody(Pending { route, service_target, fields, violations, media: None }))
+        }
+        BodyContract::Json(_) | BodyContract::Document(_) | BodyContract::Form(_) => {
             let media = match route.contract.accept(&parts.headers) {
-                Ok(media) => media,
                 // Without a body its type means nothing: what is missing is said instead.
-                Err(_) if request.body == Announced::Nothing => Media::form(),
+                Err(_) if !request.envelope.announces_body() => Media::form(),
+                Ok(media) if !request.envelope.announces_body() && media.boundary().is_some() => Media::form(),
+                Ok(media) => media,
                 // FastAPI reads a form of another type as an empty one, and reports the fields it lacks.
-                Err(fault) if format == Format::Fastapi && matches!(route.contract.body, BodyContract::Form(_)) => {
+                Err(fault)
+                    if format == Format::Fastapi
+                        && fault != MediaFault::Boundary
+                        && matches!(route.contract.body, BodyContract::Form(_)) =>
+                {
                     route.contract.check_body(Media::form(), b"", &mut violations);
                     return Err(match violations.is_empty() {
                         true => Rejection::Media(fault),
@@ -335,12 +383,20 @@ fn contract(
                 }
                 Err(fault) => return Err(Rejection::Media(fault)),
             };
-            let pending = Pending { route, service_target, violations, media: Some(media) };
-            if request.body == Announced::Nothing {
+            let pending = Pending { route, service_target, fields, violations, media: Some(media) };
+            if !request.envelope.announces_body() {
                 return pending.finish(&Bytes::new()).map(Decision::Forward);
             }
             Ok(Decision::ReadBody(pending))
         }
+    }
+}
+
+/// A body that is not read here may still say that it is too large.
+fn check_length(route: &Route, request: &Request<'_>) -> Result<(), Rejection> {
+    match super::body::declared_length(&request.parts.headers) {
+        Some(length) if length > route.max_body => Err(Rejection::BodyTooLarge(route.max_body)),
+        _ => Ok(()),
     }
 }
 
@@ -367,17 +423,42 @@ impl Pending {
         if self.media.is_some() { Keep::All } else { Keep::Nothing }
     }
 
-    /// Checks the body.
+    /// The form to read the body as, when it is multipart.
+    pub fn incoming_form(&self) -> Option<IncomingForm<'_>> {
+        match (&self.route.contract.body, self.media.as_ref()?.boundary()?) {
+            // What is only observed is sent on as it came, so it is read in one piece.
+            _ if self.route.observes() => None,
+            (BodyContract::Form(form), boundary) => Some(IncomingForm::new(form, boundary)),
+            _ => None,
+        }
+    }
+
+    /// Checks a multipart form.
     ///
     /// # Errors
     /// Every violation of path, query and body.
+    pub fn finish_form(self, upload: Upload) -> Result<Admission, Rejection> {
+        let Self { route, service_target, fields, mut violations, .. } = self;
+        let (received, files) = upload.into_parts();
+        let rebuilt = match &route.contract.body {
+            BodyContract::Form(form) => form.check_form(received, &fresh_boundary()?, &mut violations),
+            _ => None,
+        };
+        finish(route, service_target, fields, violations, files.admitted(rebuilt)?)
+    }
+
+    /// Checks the body.
+    ///
+    /// # Errors
+    /// Every violation of path, query, fields and body.
     pub fn finish(self, body: &Bytes) -> Result<Admission, Rejection> {
-        let Self { route, service_target, mut violations, media } = self;
+        let Self { route, service_target, fields, mut violations, media } = self;
         let checked = match media {
             Some(media) => route.contract.check_body(media, body, &mut violations),
             None => CheckedBody::Nothing,
         };
         let body = match checked {
+            _ if route.mode == Mode::Observe => AdmittedBody::Observed(body.clone()),
             CheckedBody::Nothing | CheckedBody::Unread => AdmittedBody::None,
             CheckedBody::Bytes { bytes, content_type } => {
                 let content_type = match content_type {
@@ -388,18 +469,19 @@ impl Pending {
                 AdmittedBody::Checked { bytes, content_type }
             }
         };
-        finish(route, service_target, violations, body)
+        finish(route, service_target, fields, violations, body)
     }
 }
 
 fn finish(
     route: Arc<Route>,
     service_target: Bytes,
+    fields: CheckedFields,
     violations: Violations,
     body: AdmittedBody,
 ) -> Result<Admission, Rejection> {
-    if !violations.is_empty() {
+    if !violations.is_empty() && route.mode == Mode::Enforce {
         return Err(Rejection::Contract(violations.into_vec()));
     }
-    Ok(Admission { route, service_target, body, _evidence: Evidence(()) })
+    Ok(Admission { route, service_target, fields, body, observed: violations, _evidence: Evidence(()) })
 }

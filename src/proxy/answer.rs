@@ -13,9 +13,12 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::policy::rejection::{Malformed, Rejection, X_REQUEST_ID};
+use crate::gateway::docs;
+use crate::policy::limit::headers::Fields;
+use crate::policy::rejection::{Format, Malformed, Rejection, X_REQUEST_ID};
 
 use super::body::declared_length;
+use super::client::RequestId;
 use super::exchange::Exchange;
 
 /// Longest unread body that is read off to keep a connection, in bytes.
@@ -34,17 +37,8 @@ pub async fn reject(session: &mut Session, exchange: &mut Exchange, rejection: &
         // Where the next request begins cannot be known.
         session.set_keepalive(None);
     }
-    let format = exchange.gateway.format;
-    let (body, media_type) = rejection.body(format, session.req_header().uri.path(), exchange.id.as_str());
-    let mut headers = HeaderMap::new();
-    rejection.headers(&mut headers);
-    if !matches!(rejection, Rejection::Limited(_))
-        && let Some(held) = &exchange.trail.held
-    {
-        headers.extend(held.fields.iter().cloned());
-    }
-    headers.insert(CONTENT_TYPE, media_type);
-    write(session, exchange, rejection.status(format), headers, body.into()).await
+    let (header, body) = Prepared::of(session, exchange).answer(rejection)?;
+    write(session, header, body).await
 }
 
 /// Answers an OPTIONS request for a path whose routes do not declare the method.
@@ -53,10 +47,56 @@ pub async fn reject(session: &mut Session, exchange: &mut Exchange, rejection: &
 /// When the client cannot be written to.
 pub async fn options(session: &mut Session, exchange: &mut Exchange, allow: HeaderValue) -> Result<()> {
     let headers = [(ALLOW, allow)].into_iter().collect();
-    write(session, exchange, StatusCode::NO_CONTENT.as_u16(), headers, Bytes::new()).await
+    let header = built(StatusCode::NO_CONTENT.as_u16(), headers, exchange.id.value(), 0)?;
+    write(session, header, Bytes::new()).await
 }
 
-async fn write(session: &mut Session, exchange: &Exchange, status: u16, headers: HeaderMap, body: Bytes) -> Result<()> {
+/// Answers with a page of the API's description.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn page(session: &mut Session, exchange: &mut Exchange, page: docs::Answer) -> Result<()> {
+    let header = built(page.status, page.headers, exchange.id.value(), page.body.len())?;
+    write(session, header, page.body).await
+}
+
+/// What is known of a request when its answer is not decided yet.
+pub struct Prepared {
+    format: Format,
+    instance: String,
+    id: RequestId,
+    limits: Fields,
+}
+
+impl Prepared {
+    /// Takes down what an answer needs.
+    pub fn of(session: &Session, exchange: &Exchange) -> Self {
+        Self {
+            format: exchange.gateway.format,
+            instance: session.req_header().uri.path().to_owned(),
+            id: exchange.id.clone(),
+            limits: exchange.trail.held.as_ref().map(|held| held.fields.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Header and body of a rejection.
+    ///
+    /// # Errors
+    /// When a value cannot be a header, which is an error of the gateway.
+    pub fn answer(&self, rejection: &Rejection) -> Result<(ResponseHeader, Bytes)> {
+        let (body, media_type) = rejection.body(self.format, &self.instance, self.id.as_str());
+        let mut headers = HeaderMap::new();
+        rejection.headers(&mut headers);
+        if !matches!(rejection, Rejection::Limited(_)) {
+            headers.extend(self.limits.iter().cloned());
+        }
+        headers.insert(CONTENT_TYPE, media_type);
+        let header = built(rejection.status(self.format), headers, self.id.value(), body.len())?;
+        Ok((header, body.into()))
+    }
+}
+
+fn built(status: u16, headers: HeaderMap, id: HeaderValue, length: usize) -> Result<ResponseHeader> {
     let mut response = ResponseHeader::build_no_case(status, Some(headers.len() + 4))?;
     let mut last = None;
     for (name, value) in headers {
@@ -66,10 +106,14 @@ async fn write(session: &mut Session, exchange: &Exchange, status: u16, headers:
             response.append_header(name, value)?;
         }
     }
-    response.insert_header(X_REQUEST_ID, exchange.id.value())?;
-    if status != StatusCode::NO_CONTENT.as_u16() {
-        response.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    response.insert_header(X_REQUEST_ID, id)?;
+    if ![StatusCode::NO_CONTENT.as_u16(), StatusCode::NOT_MODIFIED.as_u16()].contains(&status) {
+        response.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
     }
+    Ok(response)
+}
+
+async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> Result<()> {
     let unread = settle_unread_body(session);
     let without_body = body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(response), without_body).await?;
@@ -128,6 +172,8 @@ pub fn rejection_of(error: &pingora::Error, max_body: u64) -> Rejection {
             | ErrorType::ConnectProxyFailure,
         ) => Rejection::ServiceDown,
         (ErrorSource::Upstream, _) => Rejection::ServiceReply,
+        // The file of an upload, which pingora takes for the client's body.
+        (_, ErrorType::FileReadError) => Rejection::Internal,
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => Rejection::BodyTimeout,
         (ErrorSource::Downstream, _) => Rejection::Malformed(Malformed::Message),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Rejection::Internal,

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use http::header::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use crate::policy::headers::FORWARDED_FOR;
 use crate::policy::rejection::X_REQUEST_ID;
@@ -20,22 +21,25 @@ const MAX_REQUEST_ID: usize = 128;
 /// Finds the client: the last address of `X-Forwarded-For` that is not a trusted proxy, or the peer.
 ///
 /// An entry that is not an address ends the walk: what stands before it was written by somebody unknown.
-pub fn client(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> (IpAddr, Peer) {
-    let peer = peer.to_canonical();
-    if !is_trusted(peer, trusted) {
-        return (peer, Peer::Stranger);
+pub fn client(peer: &Address, trusted: &[IpNet], headers: &HeaderMap) -> (Address, Peer) {
+    if !is_trusted(peer.ip, trusted) {
+        return (peer.clone(), Peer::Stranger);
     }
+    (Address::of(last_stranger(peer.ip, trusted, headers)), Peer::Trusted)
+}
+
+fn last_stranger(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
     let mut client = peer;
     for value in headers.get_all(FORWARDED_FOR).iter().rev() {
         for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
-            let Some(address) = parse_address(entry) else { return (client, Peer::Trusted) };
+            let Some(address) = parse_address(entry) else { return client };
             client = address;
             if !is_trusted(address, trusted) {
-                return (client, Peer::Trusted);
+                return client;
             }
         }
     }
-    (client, Peer::Trusted)
+    client
 }
 
 fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
@@ -52,52 +56,49 @@ fn parse_address(entry: &[u8]) -> Option<IpAddr> {
     address.ok().map(|address| address.to_canonical())
 }
 
-/// An address as ASCII text, written once for all that name it.
+/// An address with its text, written once for all that name it.
 #[derive(Debug, Clone)]
-pub struct AddressText {
-    text: [u8; Self::LONGEST],
-    length: usize,
+pub struct Address {
+    /// Never an IPv4 address mapped into IPv6.
+    pub ip: IpAddr,
+    text: HeaderValue,
 }
 
-impl Default for AddressText {
+impl Default for Address {
     fn default() -> Self {
-        Self { text: [0; Self::LONGEST], length: 0 }
+        Self { ip: IpAddr::from([0, 0, 0, 0]), text: HeaderValue::from_static("0.0.0.0") }
     }
 }
 
-impl AddressText {
-    /// No address is longer: `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
-    const LONGEST: usize = 45;
-
+impl Address {
     /// Writes an address.
-    pub fn of(address: IpAddr) -> Self {
-        let mut written = Self::default();
-        match address {
+    pub fn of(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
+        let mut text: SmallVec<[u8; 64]> = SmallVec::new();
+        match ip {
             // Formatting machinery costs more than the digits.
-            IpAddr::V4(address) => {
-                for (nth, octet) in address.octets().into_iter().enumerate() {
+            IpAddr::V4(ip) => {
+                for (nth, octet) in ip.octets().into_iter().enumerate() {
                     if nth > 0 {
-                        written.push(b".");
+                        text.push(b'.');
                     }
-                    written.push(itoa::Buffer::new().format(octet).as_bytes());
+                    text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
                 }
             }
-            IpAddr::V6(address) => written.push(address.to_string().as_bytes()),
+            IpAddr::V6(ip) => text.extend_from_slice(ip.to_string().as_bytes()),
         }
-        written
+        // An address is always a valid value; the fallback keeps this free of panics.
+        Self { ip, text: HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-")) }
     }
 
-    /// The text.
+    /// The text, in ASCII.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.text[..self.length]
+        self.text.as_bytes()
     }
 
-    fn push(&mut self, part: &[u8]) {
-        let end = self.length + part.len();
-        if let Some(room) = self.text.get_mut(self.length..end) {
-            room.copy_from_slice(part);
-            self.length = end;
-        }
+    /// As a header.
+    pub fn value(&self) -> HeaderValue {
+        self.text.clone()
     }
 }
 
@@ -125,12 +126,9 @@ impl RequestId {
     }
 
     fn generate() -> Self {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 32];
-        let bytes = random_128().to_be_bytes();
-        for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
+        for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(random_128().to_be_bytes()) {
+            *digits = HEXADECIMAL[usize::from(byte)];
         }
         // Hexadecimal digits are always a valid value; the fallback keeps this free of panics.
         Self(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-")))
@@ -152,6 +150,18 @@ impl RequestId {
     }
 }
 
+/// The two digits of every byte.
+const HEXADECIMAL: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// Unpredictable enough not to collide or be guessed; not a secret. Each thread mixes a counter with random keys of
 /// its own, which costs no system call and no lock.
 fn random_128() -> u128 {
@@ -171,8 +181,9 @@ mod tests {
         let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
         let headers: HeaderMap =
             forwarded.iter().map(|value| (FORWARDED_FOR, HeaderValue::from_static(value))).collect();
-        let (client, peer) = client(peer.parse().unwrap(), &trusted, &headers);
-        (client.to_string(), peer)
+        let (client, peer) = client(&Address::of(peer.parse().unwrap()), &trusted, &headers);
+        assert_eq!(client.as_bytes(), client.ip.to_string().as_bytes());
+        (client.ip.to_string(), peer)
     }
 
     #[test]
@@ -195,11 +206,18 @@ mod tests {
 
     #[test]
     fn an_address_is_written_as_the_standard_library_does() {
-        for text in ["0.0.0.0", "255.255.255.255", "192.0.2.17", "::", "2001:db8::1", "fe80::1:2:3:4"] {
-            assert_eq!(AddressText::of(text.parse().unwrap()).as_bytes(), text.as_bytes());
+        for text in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "192.0.2.17",
+            "::",
+            "2001:db8::1",
+            "fe80::1:2:3:4",
+            "1111:2222:3333:4444:5555:6666:7777:8888",
+        ] {
+            assert_eq!(Address::of(text.parse().unwrap()).as_bytes(), text.as_bytes());
         }
-        let longest = "1111:2222:3333:4444:5555:6666:7777:8888";
-        assert_eq!(AddressText::of(longest.parse().unwrap()).as_bytes(), longest.as_bytes());
+        assert_eq!(Address::of("::ffff:192.0.2.17".parse().unwrap()).as_bytes(), b"192.0.2.17");
     }
 
     #[test]
@@ -220,5 +238,7 @@ mod tests {
         let other = std::thread::spawn(ids).join().unwrap();
         let all: std::collections::HashSet<_> = ids().into_iter().chain(other).collect();
         assert_eq!(all.len(), 2_000);
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        assert!(all.iter().all(|id| id.len() == 32 && id.bytes().all(digit)));
     }
 }

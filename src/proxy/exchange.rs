@@ -4,7 +4,6 @@
 //! changes nothing for it. Everything a later phase says of the request (headers, metrics, access line) is noted
 //! here by the phase that learnt it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +14,8 @@ use crate::policy::limit::{Granted, Permit};
 
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
-use super::client::{AddressText, RequestId};
+use super::client::{Address, RequestId};
+use super::reply::model::Hold;
 
 /// pingora's CTX.
 pub struct Exchange {
@@ -26,11 +26,9 @@ pub struct Exchange {
     /// The same moment, for people.
     pub at: SystemTime,
     /// The client, seen through trusted proxies.
-    pub client: IpAddr,
-    /// The same as text.
-    pub client_text: AddressText,
-    /// The other end of the connection, as text.
-    pub peer_text: AddressText,
+    pub client: Address,
+    /// The other end of the connection.
+    pub peer_address: Address,
     /// Whether the peer is a trusted proxy.
     pub peer: Peer,
     /// As answered in `X-Request-Id`.
@@ -43,6 +41,8 @@ pub struct Exchange {
     pub body_memory: Option<Reservation>,
     /// Set while a checked body stands in for the client's.
     pub slot: Option<Slot>,
+    /// Decides on the reply, where the route has a model of it.
+    pub hold: Option<Arc<Hold>>,
     /// Code of the rejection that ended the request.
     pub rejected: Option<&'static str>,
     /// What went wrong, for the access line.
@@ -80,12 +80,24 @@ impl Drop for InFlight {
 /// What admission found out, in order.
 #[derive(Default)]
 pub struct Trail {
+    /// What the request is for.
+    pub asked: Asked,
     /// The matched route.
     pub route: Option<Arc<Route>>,
     /// Who calls.
     pub consumer: Option<Arc<Consumer>>,
     /// What the limits granted.
     pub held: Option<Held>,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// A route, found or not.
+    #[default]
+    Route,
+    /// The API's description.
+    Docs,
 }
 
 /// What limits granted, apart from the limits themselves.
@@ -128,15 +140,15 @@ impl Exchange {
             gateway,
             started: Instant::now(),
             at: SystemTime::now(),
-            client: IpAddr::from([0, 0, 0, 0]),
-            client_text: AddressText::default(),
-            peer_text: AddressText::default(),
+            client: Address::default(),
+            peer_address: Address::default(),
             peer: Peer::Stranger,
             id: RequestId::default(),
             trail: Trail::default(),
             admission: None,
             body_memory: None,
             slot: None,
+            hold: None,
             rejected: None,
             cause: None,
             service: ServiceTimes::default(),

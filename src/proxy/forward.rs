@@ -1,14 +1,18 @@
 //! The request that the service gets.
 //!
-//! Everything here happens in `upstream_request_filter`, after pingora has dropped hop-by-hop fields and those that
-//! the client nominated in `Connection`: a field set earlier could be nominated away. Fields that only the gateway
-//! may send are taken out first, whatever their spelling, and then written anew.
+//! Everything here happens in `upstream_request_filter`, on a copy of the client's header. What ends at the gateway is
+//! taken out first: hop-by-hop fields, those that the client nominated in `Connection`, and those that only the
+//! gateway may send, whatever their spelling. Then the gateway's own are written, so that none can be nominated away.
+//! pingora's own removal is off for our peers ([`crate::gateway::Target::peer`]): it looks each name up for itself.
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
+    HeaderValue, TRANSFER_ENCODING, VIA,
 };
 use http::request::Parts;
 use pingora::{Error, ErrorType, OrErr, Result};
@@ -17,12 +21,15 @@ use smallvec::SmallVec;
 use crate::gateway::{HostHeader, Target};
 use crate::policy::authenticate::{Part, cookies_without};
 use crate::policy::headers::{
-    CONSUMER_GROUPS, CONSUMER_NAME, CONSUMER_PLAN, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, is_own,
+    CONSUMER_GROUPS, CONSUMER_NAME, CONSUMER_PLAN, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, is_hop_by_hop,
+    is_own, nominated,
 };
 use crate::policy::rejection::X_REQUEST_ID;
 
 use super::admit::{Admission, AdmittedBody};
+use super::client::Address;
 use super::exchange::{Exchange, Peer};
+use super::reply::model;
 
 /// How many fields the gateway adds to most requests.
 const ADDED: usize = 8;
@@ -35,24 +42,40 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let route = &admission.route;
     let headers = &mut request.headers;
     headers.reserve(ADDED);
-    let client_host = headers.get(HOST).cloned();
     let said = Said::by_proxy(headers, exchange.peer);
+    if let Some(allowed) = &route.allowed_headers {
+        allowed.apply(headers, describing(&admission.body));
+    }
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
-    let ending: SmallVec<[HeaderName; 4]> =
-        headers.keys().filter(|name| is_own(name) || ends_here(name, &admission.body)).cloned().collect();
+    let mut ending: SmallVec<[HeaderName; 4]> = headers
+        .keys()
+        .filter(|name| is_own(name) || is_hop_by_hop(name) || ends_here(name, &admission.body))
+        .cloned()
+        .collect();
+    if ending.contains(&CONNECTION) {
+        ending.extend(nominated(headers));
+    }
     for name in &ending {
         headers.remove(name);
     }
     remove_credentials(headers, &route.hidden_keys);
-    if let AdmittedBody::Checked { bytes, content_type } = &admission.body {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        headers.insert(CONTENT_TYPE, content_type.clone());
-    }
-    let host = match (&route.service.host, &client_host) {
-        (HostHeader::Client, Some(host)) => host.clone(),
-        (HostHeader::Client | HostHeader::Service, _) => target.host.clone(),
+    admission.fields.write(headers);
+    let checked = match &admission.body {
+        AdmittedBody::Checked { bytes, content_type } => Some((bytes.len() as u64, Some(content_type))),
+        AdmittedBody::Spooled { body, content_type } => Some((body.length, Some(content_type))),
+        AdmittedBody::Observed(bytes) => Some((bytes.len() as u64, None)),
+        AdmittedBody::None | AdmittedBody::Streamed => None,
     };
-    headers.insert(HOST, host);
+    if let Some((length, content_type)) = checked {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+    }
+    let client_host = headers.insert(HOST, target.host.clone());
+    if let (HostHeader::Client, Some(host)) = (route.service.host, &client_host) {
+        headers.insert(HOST, host.clone());
+    }
     add_forwarding(headers, exchange, client_host, said)?;
     if let Some(consumer) = &exchange.trail.consumer {
         headers.insert(CONSUMER_NAME, consumer.name_header.clone());
@@ -64,6 +87,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         }
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());
+    model::ask(headers, route);
     route.request_headers.apply(headers);
     request.uri = http::Uri::from_maybe_shared(admission.service_target.clone())
         .or_err(ErrorType::InternalError, "service path is no URI")?;
@@ -97,13 +121,25 @@ fn remove_credentials(headers: &mut HeaderMap, hidden: &[Part]) {
     }
 }
 
-/// Whether a field describes the client's body or connection, and not what is sent on.
+/// Whether a field describes the client's connection or body, and not what is sent on. A streamed body without a
+/// length is sent in chunks of our own.
 fn ends_here(name: &HeaderName, body: &AdmittedBody) -> bool {
-    match body {
-        AdmittedBody::Streamed => *name == UPGRADE,
-        AdmittedBody::None | AdmittedBody::Checked { .. } => {
-            [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, EXPECT].contains(name)
+    let of_the_body: &[HeaderName] = match body {
+        AdmittedBody::Streamed => &[],
+        AdmittedBody::Observed(_) => &[CONTENT_LENGTH, EXPECT],
+        AdmittedBody::None | AdmittedBody::Checked { .. } | AdmittedBody::Spooled { .. } => {
+            &[CONTENT_LENGTH, CONTENT_TYPE, EXPECT]
         }
+    };
+    [CONNECTION, TRANSFER_ENCODING].contains(name) || of_the_body.contains(name)
+}
+
+/// The client's fields without which its body would not be understood, beside framing.
+fn describing(body: &AdmittedBody) -> &'static [HeaderName] {
+    match body {
+        AdmittedBody::Streamed => &[CONTENT_TYPE, CONTENT_ENCODING, EXPECT],
+        AdmittedBody::Observed(_) => &[CONTENT_TYPE, CONTENT_ENCODING],
+        AdmittedBody::None | AdmittedBody::Checked { .. } | AdmittedBody::Spooled { .. } => &[],
     }
 }
 
@@ -137,18 +173,8 @@ fn add_forwarding(
 ) -> Result<()> {
     let proto = said.proto.unwrap_or("http");
     let host = said.host.or(client_host);
-    let mut text = said.chain.into_bytes();
-    text.reserve(128);
-    if !text.is_empty() {
-        text.extend_from_slice(b", ");
-    }
-    text.extend_from_slice(exchange.peer_text.as_bytes());
-    let end_of_chain = text.len();
-    write_forwarded(&mut text, exchange.client_text.as_bytes(), host.as_ref(), proto);
-    // One allocation serves both fields.
-    let text = Bytes::from(text);
-    headers.insert(FORWARDED_FOR, value(text.slice(..end_of_chain))?);
-    headers.insert(FORWARDED, value(text.slice(end_of_chain..))?);
+    headers.insert(FORWARDED_FOR, continued(said.chain, &exchange.peer_address)?);
+    headers.insert(FORWARDED, value(forwarded(exchange.client.as_bytes(), host.as_ref(), proto))?);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host);
@@ -157,8 +183,20 @@ fn add_forwarding(
     Ok(())
 }
 
+/// `X-Forwarded-For` with the peer at its end.
+fn continued(chain: String, peer: &Address) -> Result<HeaderValue> {
+    if chain.is_empty() {
+        return Ok(peer.value());
+    }
+    let mut text = chain.into_bytes();
+    text.extend_from_slice(b", ");
+    text.extend_from_slice(peer.as_bytes());
+    value(text)
+}
+
 /// RFC 7239: `for=192.0.2.1;host="api.example.com:8080";proto=http`.
-fn write_forwarded(out: &mut Vec<u8>, client: &[u8], host: Option<&HeaderValue>, proto: &str) {
+fn forwarded(client: &[u8], host: Option<&HeaderValue>, proto: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(32 + client.len() + host.map_or(0, HeaderValue::len));
     let is_v6 = client.contains(&b':');
     out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
     out.extend_from_slice(client);
@@ -173,9 +211,10 @@ fn write_forwarded(out: &mut Vec<u8>, client: &[u8], host: Option<&HeaderValue>,
     }
     out.extend_from_slice(b";proto=");
     out.extend_from_slice(proto.as_bytes());
+    out
 }
 
-fn value(text: Bytes) -> Result<HeaderValue> {
-    HeaderValue::from_maybe_shared(text)
+fn value(text: Vec<u8>) -> Result<HeaderValue> {
+    HeaderValue::from_maybe_shared(Bytes::from(text))
         .map_err(|_| Error::explain(ErrorType::InternalError, "forwarding field is no header value"))
 }

@@ -39,6 +39,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::gateway::ConnectionLimits;
 
 use super::Proxy;
+use super::client::Address;
 
 /// The open connections of the process.
 #[derive(Debug, Default)]
@@ -151,7 +152,10 @@ impl GuardedApp {
             .get_socket_digest()
             .and_then(|digest| digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip())));
         match state.connections.enter(address, &limits) {
-            Ok(entry) => Some(Guarded::new(io, limits, entry, Arc::clone(state))),
+            Ok(entry) => {
+                let peer = address.map_or_else(Address::default, Address::of);
+                Some(Guarded::new(io, peer, limits, entry, Arc::clone(state)))
+            }
             Err(full) => {
                 state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
                 None
@@ -197,6 +201,11 @@ const BUSY: u8 = 2;
 /// No deadline has been armed.
 const NEVER: u8 = u8::MAX;
 
+/// The other end of a session's connection.
+pub fn peer(session: &Session) -> Address {
+    guarded(session).map(|guarded| guarded.peer.clone()).unwrap_or_default()
+}
+
 /// Marks the connection of a session as busy with a request.
 pub fn mark_busy(session: &Session) {
     set_phase(session, BUSY);
@@ -208,20 +217,27 @@ pub fn mark_idle(session: &Session) {
 }
 
 fn set_phase(session: &Session, phase: u8) {
-    let stream = session.as_downstream().stream();
-    if let Some(guarded) = stream.and_then(|stream| stream.as_any().downcast_ref::<Guarded>()) {
+    if let Some(guarded) = guarded(session) {
         guarded.phase.store(phase, Ordering::Relaxed);
     }
+}
+
+fn guarded(session: &Session) -> Option<&Guarded> {
+    session.as_downstream().stream()?.as_any().downcast_ref()
 }
 
 /// A client's stream with deadlines.
 pub struct Guarded {
     io: Stream,
+    peer: Address,
     phase: AtomicU8,
     limits: ConnectionLimits,
-    /// The phase for which `deadline` was armed last.
+    /// The phase for which `due` holds.
     armed: u8,
-    deadline: Option<Pin<Box<Sleep>>>,
+    due: Instant,
+    /// Fires when `due` is reached or before. A connection that is never idle for long keeps one timer for many
+    /// requests: it is moved only when it fires too early, or would fire too late.
+    timer: Option<Pin<Box<Sleep>>>,
     state: Arc<super::State>,
     _entry: Entry,
 }
@@ -236,23 +252,37 @@ impl std::fmt::Debug for Guarded {
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 impl Guarded {
-    fn new(io: Stream, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
-        Self { io, phase: AtomicU8::new(IDLE), limits, armed: NEVER, deadline: None, state, _entry: entry }
+    fn new(io: Stream, peer: Address, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
+        Self {
+            io,
+            peer,
+            phase: AtomicU8::new(IDLE),
+            limits,
+            armed: NEVER,
+            due: Instant::now(),
+            timer: None,
+            state,
+            _entry: entry,
+        }
     }
 
     /// Waits for the deadline of a phase: Pending while there is time.
     fn poll_deadline(&mut self, phase: u8, context: &mut Context<'_>) -> Poll<io::Error> {
         let limit = if phase == IDLE { self.limits.idle_timeout } else { self.limits.header_timeout };
-        if self.armed != phase || self.deadline.is_none() {
-            let at = Instant::now() + limit;
-            match &mut self.deadline {
-                Some(deadline) => deadline.as_mut().reset(at),
-                None => self.deadline = Some(Box::pin(sleep_until(at))),
-            }
+        if self.armed != phase {
+            self.due = Instant::now() + limit;
             self.armed = phase;
         }
-        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(context));
+        let due = self.due;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        ready!(timer.as_mut().poll(context));
+        if timer.deadline() < due {
+            timer.as_mut().reset(due);
+            ready!(timer.as_mut().poll(context));
+        }
         let label = if phase == IDLE { "idle" } else { "header" };
         self.state.telemetry.connections_expired.with_label_values(&[label]).inc();
         if phase == HEADER {
@@ -274,6 +304,7 @@ impl AsyncRead for Guarded {
         if read.is_ready() {
             if phase == IDLE && buf.filled().len() > before {
                 me.phase.store(HEADER, Ordering::Relaxed);
+                me.armed = NEVER;
             }
             return read;
         }

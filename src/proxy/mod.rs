@@ -14,8 +14,10 @@ mod client;
 mod exchange;
 mod forward;
 mod guard;
+mod plain;
 mod reply;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,9 +26,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version};
-use once_cell::sync::OnceCell;
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -34,15 +34,19 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::gateway::Gateway;
+use crate::gateway::docs::LABEL;
+use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::Rejection;
-use crate::telemetry::{AccessLine, AccessLog, Telemetry};
+use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry};
 
-use admit::{Admission, AdmittedBody, Decision};
-use body::{BodyLimits, Keep};
-use exchange::{Exchange, InFlight};
+use admit::{Admission, AdmittedBody, Decision, Pending};
+use answer::Prepared;
+use body::{BodyLimits, Lease, Store, Substitute};
+use exchange::{Asked, Exchange, InFlight};
+use reply::model;
 
-pub use body::BodyMemory;
+pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
 
 /// What belongs to the process and outlives every generation.
@@ -58,9 +62,13 @@ pub struct State {
     /// Open client connections.
     pub connections: Arc<Connections>,
     /// Memory of bodies under check.
-    pub bodies: Arc<BodyMemory>,
+    pub bodies: Arc<Budget>,
+    /// Disk of uploads under check.
+    pub uploads: Arc<UploadDisk>,
     /// Where access lines go.
     pub access: AccessLog,
+    /// The listeners of clients.
+    pub listeners: Vec<Listening>,
     /// Set once the process is about to leave.
     pub draining: AtomicBool,
     /// Requests between their first phase and their log line.
@@ -76,11 +84,31 @@ impl State {
             limiter: Limiter::new(),
             clock: Clock::start(),
             connections: Arc::new(Connections::default()),
-            bodies: Arc::new(BodyMemory::default()),
+            bodies: Arc::new(Budget::default()),
+            uploads: Arc::new(UploadDisk::default()),
             access,
+            listeners: Vec::new(),
             draining: AtomicBool::new(false),
             in_flight: Arc::new(AtomicUsize::new(0)),
         }
+    }
+}
+
+/// A listener of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// As written in the configuration; the port may be 0.
+    pub written: SocketAddr,
+    /// What it is bound to; the address may stand for all of the machine's.
+    pub bound: SocketAddr,
+}
+
+impl Listening {
+    /// Whether a connection with this address on our side came through this listener. No other one can have it: an
+    /// address that stands for all of the machine's is not bound beside one of them on the same port.
+    pub fn took(&self, local: SocketAddr) -> bool {
+        let (own, local_ip) = (self.bound.ip().to_canonical(), local.ip().to_canonical());
+        self.bound.port() == local.port() && (own.is_unspecified() || own == local_ip)
     }
 }
 
@@ -95,7 +123,7 @@ impl Proxy {
     /// Everything between the header and the service. `Ok(None)` when the request is answered already.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
         let decision = {
-            let request = admit::Request::of(session);
+            let request = admit::Request::of(session, &exchange.gateway);
             admit::admit(&self.state, &request, exchange)
         };
         let admission = match decision {
@@ -103,40 +131,58 @@ impl Proxy {
                 answer::options(session, exchange, allow).await?;
                 return Ok(None);
             }
+            Ok(Decision::Page(page)) => {
+                answer::page(session, exchange, page).await?;
+                return Ok(None);
+            }
             Ok(Decision::Forward(admission)) => Ok(admission),
             // Boxed, so that requests without a body do not carry the space for reading one.
-            Ok(Decision::ReadBody(pending)) => {
-                match Box::pin(self.read_body(session, exchange, pending.keep())).await {
-                    Ok(body) => pending.finish(&body),
-                    Err(rejection) => Err(rejection),
-                }
-            }
+            Ok(Decision::ReadBody(pending)) => Box::pin(self.read_body(session, exchange, pending)).await,
             Err(rejection) => Err(rejection),
         };
         let admission = match admission {
             Ok(admission) => admission,
             Err(rejection) => return Ok(Some(rejection)),
         };
-        match &admission.body {
-            AdmittedBody::Checked { bytes, .. } => exchange.slot = Some(body::swap_in(session, bytes.clone())),
+        let substitute = match &admission.body {
+            AdmittedBody::Checked { bytes, .. } | AdmittedBody::Observed(bytes) => Substitute::Whole(bytes.clone()),
+            AdmittedBody::Spooled { body, .. } => Substitute::Replayed(body.replay()),
             // The body was read off, since nobody declared it: pingora must not look for it.
-            AdmittedBody::None if exchange.body_memory.is_some() => {
-                exchange.slot = Some(body::swap_in(session, Bytes::new()));
-            }
-            AdmittedBody::None | AdmittedBody::Streamed => {}
+            AdmittedBody::None if exchange.body_memory.is_some() => Substitute::Whole(Bytes::new()),
+            AdmittedBody::None | AdmittedBody::Streamed => Substitute::Nothing,
+        };
+        exchange.hold = admission.route.response_model.as_ref().map(|_| Arc::default());
+        if exchange.hold.is_some() || !matches!(substitute, Substitute::Nothing) {
+            exchange.slot = Some(body::swap_in(session, substitute, exchange.hold.clone()));
         }
         exchange.admission = Some(admission);
         Ok(None)
     }
 
-    async fn read_body(&self, session: &mut Session, exchange: &mut Exchange, keep: Keep) -> Result<Bytes, Rejection> {
+    /// Reads the body that an admission still lacks, and checks it.
+    async fn read_body(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        pending: Pending,
+    ) -> Result<Admission, Rejection> {
         let max = exchange.trail.route.as_ref().map_or(0, |route| route.max_body);
         let guard = &exchange.gateway.request_limits;
         let limits = BodyLimits { max, deadline: guard.body_timeout, memory: guard.body_memory };
-        let mut held = self.state.bodies.reserve();
-        let body = body::read(session, keep, limits, &mut held).await;
-        exchange.body_memory = Some(held);
-        body
+        let held = exchange.body_memory.insert(self.state.bodies.reserve());
+        let Some(form) = pending.incoming_form() else {
+            let body = body::read(session, pending.keep(), limits, held).await?;
+            return pending.finish(&body);
+        };
+        let uploads = &exchange.gateway.upload_limits;
+        let store = Store { disk: &self.state.uploads, directory: uploads.directory.as_ref(), limit: uploads.disk };
+        match body::read_form(session, form, limits, store, held).await {
+            Ok(upload) => pending.finish_form(upload),
+            Err(failure) => {
+                exchange.cause = failure.cause;
+                Err(failure.rejection)
+            }
+        }
     }
 
     fn restore(session: &mut Session, exchange: &mut Exchange) {
@@ -173,9 +219,11 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         // No protocol but HTTP passes, so nothing is upgraded.
-        if session.req_header().headers.contains_key(UPGRADE) {
+        if session.req_header().headers.keys().any(|name| *name == UPGRADE) {
             session.req_header_mut().remove_header(&UPGRADE);
         }
+        // Before pingora copies the header for the service.
+        plain::forget_spelling(session.req_header_mut());
         Ok(())
     }
 
@@ -214,7 +262,7 @@ impl ProxyHttp for Proxy {
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
         let admission = admission(exchange)?;
-        edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
+        plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
     /// Only streamed bodies come through here with content: their size is not known before.
@@ -270,7 +318,14 @@ impl ProxyHttp for Proxy {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
-        edit_response(response, |headers| reply::rewrite(headers, exchange, route))
+        if let Some(hold) = exchange.hold.as_ref()
+            && model::concerns(&session.req_header().method, response)
+        {
+            let budget = exchange.gateway.request_limits.body_memory;
+            let memory = Lease { memory: self.state.bodies.reserve(), budget };
+            hold.begin(route, response, memory, Prepared::of(session, exchange));
+        }
+        plain::edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
@@ -298,6 +353,10 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
         Self::restore(session, exchange);
+        if let Some(fault) = exchange.hold.take().and_then(|hold| hold.take_fault()) {
+            exchange.rejected = Some(fault.rejection().code());
+            exchange.cause = Some(fault.cause());
+        }
         guard::mark_idle(session);
         self.record(session, error, exchange);
         // What the request held is free before its connection waits for the next one.
@@ -317,31 +376,6 @@ impl ProxyHttp for Proxy {
     }
 }
 
-/// Changes a request's header as plain parts, without pingora's map of original spellings: HTTP does not need it, and
-/// each change would have to be made in both.
-fn edit_request(request: &mut RequestHeader, edit: impl FnOnce(&mut Parts) -> Result<()>) -> Result<()> {
-    static BLANK: OnceCell<RequestHeader> = OnceCell::new();
-    let blank = BLANK.get_or_try_init(|| RequestHeader::build_no_case(Method::GET, b"/", Some(0)))?;
-    let mut parts = Parts::from(std::mem::replace(request, blank.clone()));
-    edit(&mut parts)?;
-    *request = RequestHeader::from(parts);
-    Ok(())
-}
-
-/// The same for a response. A reason phrase of the service's own is kept.
-fn edit_response(response: &mut ResponseHeader, edit: impl FnOnce(&mut HeaderMap)) -> Result<()> {
-    let reason = response.get_reason_phrase().filter(|reason| response.status.canonical_reason() != Some(reason));
-    let reason = reason.map(str::to_owned);
-    let blank = ResponseHeader::build_no_case(StatusCode::OK, Some(0))?;
-    let mut parts = http::response::Parts::from(std::mem::replace(response, blank));
-    edit(&mut parts.headers);
-    *response = ResponseHeader::from(parts);
-    if reason.is_some() {
-        response.set_reason_phrase(reason.as_deref())?;
-    }
-    Ok(())
-}
-
 /// Most attempts to connect for one request.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -358,11 +392,20 @@ impl Proxy {
         let decided = exchange.service.contacted.unwrap_or(total);
         let trail = &exchange.trail;
         let gateway = &exchange.gateway;
-        let metrics = trail.route.as_ref().map_or(&gateway.unmatched, |route| &route.metrics);
+        let docs = gateway.docs.as_ref().filter(|_| trail.asked == Asked::Docs);
+        let metrics = match (&trail.route, docs) {
+            (Some(route), _) => &route.metrics,
+            (None, Some(docs)) => &docs.metrics,
+            (None, None) => &gateway.unmatched,
+        };
         metrics.answered(status, total);
         metrics.decided(decided);
         if let Some(reason) = exchange.rejected {
             metrics.rejected(reason);
+        }
+        let observed = exchange.admission.as_ref().map_or(&[][..], |admission| admission.observed.as_slice());
+        if !observed.is_empty() {
+            metrics.observed(observed.iter().map(|violation| violation.kind.code()));
         }
         let service_time = service_time(exchange);
         if let Some(time) = service_time {
@@ -380,18 +423,20 @@ impl Proxy {
             &AccessLine {
                 at: exchange.at,
                 request_id: exchange.id.as_bytes(),
-                client: exchange.client_text.as_bytes(),
+                client: exchange.client.as_bytes(),
                 method: request.method.as_str(),
                 host: header(http::header::HOST).unwrap_or_default(),
                 path: request.uri.path(),
                 protocol: protocol(request.version),
-                route: trail.route.as_ref().map(|route| &*route.name),
+                route: trail.route.as_ref().map(|route| &*route.name).or(docs.map(|_| LABEL)),
                 service: trail.route.as_ref().map(|route| &*route.service.name),
                 target: exchange.target.as_ref().map(|target| &*target.label),
                 consumer: consumer.map(|consumer| &*consumer.name),
                 plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
                 status,
-                decision: exchange.rejected.unwrap_or("admitted"),
+                decision: exchange.rejected.unwrap_or(if observed.is_empty() { "admitted" } else { "observed" }),
+                observed: &told(observed),
+                observed_count: observed.len(),
                 cause: exchange.cause.as_deref(),
                 bytes_in: session.body_bytes_read() as u64,
                 bytes_out: session.body_bytes_sent() as u64,
@@ -404,6 +449,12 @@ impl Proxy {
             },
         );
     }
+}
+
+/// The first violations, as the access line names them.
+fn told(observed: &[Violation]) -> Vec<Observed> {
+    let one = |violation: &Violation| Observed { loc: violation.loc.to_string(), kind: violation.kind.code() };
+    observed.iter().take(MAX_OBSERVED).map(one).collect()
 }
 
 fn service_time(exchange: &Exchange) -> Option<Duration> {

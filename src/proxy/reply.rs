@@ -1,7 +1,9 @@
 //! The service's answer as the client gets it.
 //!
-//! Bodies are not touched. Of the header, what concerns one connection ends here, and what a route hides or changes is
+//! Bodies are not touched here: `model` checks those of routes that ask for it. Of the header, what concerns one connection ends here, and what a route hides or changes is
 //! hidden or changed; every other field passes as it came, repeated ones in order.
+
+pub mod model;
 
 use http::HeaderMap;
 
@@ -11,8 +13,13 @@ use crate::policy::rejection::X_REQUEST_ID;
 
 use super::exchange::Exchange;
 
+/// Room for `X-Request-Id`, and for pingora's `Date` and `Connection`: the map of fields grows once at most.
+const ADDED: usize = 3;
+
 /// Rewrites the header of a final response.
 pub fn rewrite(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
+    let held = exchange.trail.held.as_ref().map_or(&[][..], |held| &held.fields);
+    headers.reserve(held.len() + ADDED);
     for name in response_hop_by_hop(headers) {
         headers.remove(name);
     }
@@ -21,7 +28,7 @@ pub fn rewrite(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
             headers.remove(name);
         }
     }
-    for (name, value) in exchange.trail.held.iter().flat_map(|held| &held.fields) {
+    for (name, value) in held {
         headers.insert(name, value.clone());
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());

@@ -10,13 +10,13 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{Method, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora::apps::http_app::ServeHttp;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
-use crate::gateway::{Access, Route};
+use crate::gateway::{Access, Route, docs};
 use crate::proxy::State;
 
 use super::reload::{Outcome, Reloader};
@@ -69,6 +69,7 @@ impl Admin {
         telemetry.in_flight.set(int(self.state.in_flight.load(Ordering::Relaxed) as u64));
         telemetry.connections.set(int(self.state.connections.open() as u64));
         telemetry.body_memory.set(int(self.state.bodies.used()));
+        telemetry.upload_disk.set(int(self.state.uploads.used()));
         telemetry.access_dropped.set(int(self.state.access.dropped()));
         let limits = self.state.limiter.statistics();
         for (kind, entries) in
@@ -89,6 +90,21 @@ impl Admin {
         let gateway = self.state.gateway.load();
         let configuration: serde_json::Value = serde_json::from_str(&gateway.configuration).unwrap_or_default();
         json!({ "generation": gateway.generation, "hash": gateway.hash, "configuration": configuration })
+    }
+
+    /// The API's description, where it is served here.
+    fn description(&self, path: &str, headers: &HeaderMap) -> Option<Response<Vec<u8>>> {
+        let gateway = self.state.gateway.load();
+        let docs = gateway.docs.as_ref().filter(|docs| matches!(docs.place, docs::Place::Admin { .. }))?;
+        let made = docs.answer(path, headers)?;
+        let mut answer = Response::new(made.body.to_vec());
+        *answer.status_mut() = StatusCode::from_u16(made.status).ok()?;
+        *answer.headers_mut() = made.headers;
+        if answer.status() != StatusCode::NOT_MODIFIED {
+            let length = answer.body().len();
+            answer.headers_mut().insert(CONTENT_LENGTH, http::HeaderValue::from(length));
+        }
+        Some(answer)
     }
 
     async fn reload(&self, peer: Option<IpAddr>, session: &ServerSession) -> Response<Vec<u8>> {
@@ -131,25 +147,39 @@ impl ServeHttp for Admin {
             // A web page whose name was rebound to this machine must not read what operators read.
             return page(StatusCode::MISDIRECTED_REQUEST, TEXT, b"use an address or localhost\n".to_vec());
         }
+        if docs::PATHS.contains(&path.as_str())
+            && let Some(answer) = self.description(&path, &request.headers)
+        {
+            return read_only(&method, answer);
+        }
         let Some((_, expected)) = PAGES.iter().find(|(page, _)| *page == path) else { return not_found() };
-        let head = method == Method::HEAD && *expected == Method::GET;
-        if method != *expected && !head {
-            let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, b"method not allowed\n".to_vec());
-            if let Ok(allow) = expected.as_str().parse() {
-                answer.headers_mut().insert(ALLOW, allow);
-            }
-            return answer;
+        if *expected != Method::POST {
+            return read_only(&method, self.answer(&path));
         }
-        if *expected == Method::POST {
-            let peer = session.client_addr().and_then(|address| address.as_inet().map(|inet| inet.ip()));
-            return self.reload(peer, session).await;
+        if method != *expected {
+            return not_allowed("POST");
         }
-        let mut answer = self.answer(&path);
-        if head {
-            answer.body_mut().clear();
-        }
-        answer
+        let peer = session.client_addr().and_then(|address| address.as_inet().map(|inet| inet.ip()));
+        self.reload(peer, session).await
     }
+}
+
+/// A page for those who only read.
+fn read_only(method: &Method, mut answer: Response<Vec<u8>>) -> Response<Vec<u8>> {
+    match *method {
+        Method::GET => answer,
+        Method::HEAD => {
+            answer.body_mut().clear();
+            answer
+        }
+        _ => not_allowed("GET"),
+    }
+}
+
+fn not_allowed(allow: &'static str) -> Response<Vec<u8>> {
+    let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, b"method not allowed\n".to_vec());
+    answer.headers_mut().insert(ALLOW, http::HeaderValue::from_static(allow));
+    answer
 }
 
 /// Whether the client wants the connection to end with the answer (RFC 9112 section 9.3).
@@ -185,6 +215,7 @@ fn describe(route: &Route) -> serde_json::Value {
         "gateway_path": &*route.gateway_path,
         "service": &*route.service.name,
         "service_path": &*route.service_path_text,
+        "mode": if route.observes() { "observe" } else { "enforce" },
         "public": matches!(route.access, Access::Public),
         "targets": route.service.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
     })

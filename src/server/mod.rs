@@ -22,7 +22,7 @@ use pingora::services::background::background_service;
 use crate::config::{self, Config, Loading, Report, Sources};
 use crate::demo;
 use crate::gateway::{self, Gateway, Surroundings};
-use crate::proxy::{GuardedApp, Proxy, State};
+use crate::proxy::{GuardedApp, Listening, Proxy, State, UploadDisk};
 use crate::telemetry::{AccessLog, Telemetry};
 
 use listeners::{Bound, WithListener};
@@ -191,16 +191,31 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let public = bind_all(&loaded.config)?;
     let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
     let admin = admin.map_err(StartError::Machine)?;
-    let state = state(gateway, telemetry, &loaded.config)?;
+    let state = state(gateway, telemetry, &loaded.config, &public)?;
     let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
     Ok(Prepared { state, reloader, public, admin })
 }
 
-fn state(gateway: Gateway, telemetry: Arc<Telemetry>, config: &Config) -> Result<Arc<State>, StartError> {
+fn state(
+    gateway: Gateway,
+    telemetry: Arc<Telemetry>,
+    config: &Config,
+    public: &[Bound],
+) -> Result<Arc<State>, StartError> {
     let access = AccessLog::open(&config.access_log.path)
         .map_err(|error| StartError::Machine(format!("access log {}: {error}", config.access_log.path)))?;
+    check_uploads(&gateway).map_err(StartError::Machine)?;
     telemetry.published(gateway.generation, unix_now());
-    Ok(Arc::new(State::new(gateway, telemetry, access)))
+    let bound = config.listeners.iter().zip(public);
+    let listeners =
+        bound.map(|(listener, bound)| Listening { written: listener.address, bound: bound.address }).collect();
+    Ok(Arc::new(State { listeners, ..State::new(gateway, telemetry, access) }))
+}
+
+/// A directory that is named for uploads has to be there before the first one is.
+fn check_uploads(gateway: &Gateway) -> Result<(), String> {
+    let Some(directory) = &gateway.upload_limits.directory else { return Ok(()) };
+    UploadDisk::probe(directory).map_err(|error| format!("upload directory {}: {error}", directory.display()))
 }
 
 fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {

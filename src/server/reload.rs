@@ -17,7 +17,7 @@ use crate::gateway::{Gateway, Surroundings, lookup};
 use crate::proxy::State;
 use crate::telemetry::ReloadResult;
 
-use super::{Purpose, Source, check, unix_now};
+use super::{Purpose, Source, check, check_uploads, unix_now};
 
 /// How a reload ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +136,10 @@ impl Reloader {
             info!("configuration unchanged generation={}", running.generation);
             let status = format!("generation {}", running.generation);
             return (Outcome::Unchanged { generation: running.generation }, ReloadResult::Unchanged, status);
+        }
+        if let Err(failed) = check_uploads(&gateway) {
+            self.forget_routes(gateway.routes.iter().map(|route| &*route.name), &running);
+            return refused(format!("error: {failed}\n"), &running);
         }
         if loaded.config.access_log.path != current.access_path
             && let Err(failed) = self.state.access.redirect(&loaded.config.access_log.path)

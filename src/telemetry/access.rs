@@ -6,7 +6,8 @@
 //! requests are not held up. Buffered lines are written when [`AccessLog::flush`] is called at exit; a killed
 //! process loses at most the last [`COLLECT_EVERY`].
 //!
-//! Lines carry no query string and no header but the user agent: both may hold credentials.
+//! Lines carry no query string and no header but the user agent: both may hold credentials. Of a violation that a
+//! contract let pass they name the place and the rule, never the value; a name in the place may be the client's.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -27,6 +28,21 @@ pub const BUFFER_BYTES: usize = 1 << 20;
 /// How long a line may wait in a buffer.
 pub const COLLECT_EVERY: Duration = Duration::from_millis(50);
 
+/// Most violations that a line names.
+pub const MAX_OBSERVED: usize = 5;
+
+/// Most bytes of a violation's place in a line.
+const MAX_PLACE: usize = 256;
+
+/// A violation that a contract in mode `observe` let pass.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Where: `query.limit`.
+    pub loc: String,
+    /// Which rule: `less_than_equal`.
+    pub kind: &'static str,
+}
+
 /// The shape of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -43,7 +59,7 @@ pub struct AccessLine<'a> {
     pub at: SystemTime,
     /// As answered in `X-Request-Id`.
     pub request_id: &'a [u8],
-    /// The client, seen through trusted proxies.
+    /// The address of the client, seen through trusted proxies.
     pub client: &'a [u8],
     /// As sent: an RFC 9110 token.
     pub method: &'a str,
@@ -65,8 +81,12 @@ pub struct AccessLine<'a> {
     pub plan: Option<&'a str>,
     /// As answered; 0 when the client left before.
     pub status: u16,
-    /// `admitted`, or the reason of the rejection.
+    /// `admitted`, `observed` where it violates a contract that only observes, or the reason of the rejection.
     pub decision: &'a str,
+    /// The first violations that passed, at most [`MAX_OBSERVED`].
+    pub observed: &'a [Observed],
+    /// How many there are in all.
+    pub observed_count: usize,
     /// What went wrong with the service or the connection, for operators only.
     pub cause: Option<&'a str>,
     /// Bytes of the request's body.
@@ -256,18 +276,21 @@ impl AccessLine<'_> {
         write_timestamp(out, self.at);
         out.push(b'"');
         string(out, ",\"request_id\":\"", self.request_id);
-        string(out, ",\"client\":\"", self.client);
+        plain(out, ",\"client\":\"", self.client);
         plain(out, ",\"method\":\"", self.method);
         string(out, ",\"host\":\"", self.host);
         string(out, ",\"path\":\"", self.path.as_bytes());
         plain(out, ",\"protocol\":\"", self.protocol);
         optional(out, ",\"route\":\"", self.route);
         optional(out, ",\"service\":\"", self.service);
-        optional(out, ",\"target\":\"", self.target);
+        if let Some(target) = self.target {
+            plain(out, ",\"target\":\"", target);
+        }
         optional(out, ",\"consumer\":\"", self.consumer);
         optional(out, ",\"plan\":\"", self.plan);
         number(out, ",\"status\":", u64::from(self.status));
         plain(out, ",\"decision\":\"", self.decision);
+        self.write_observed(out);
         optional(out, ",\"cause\":\"", self.cause);
         number(out, ",\"bytes_in\":", self.bytes_in);
         number(out, ",\"bytes_out\":", self.bytes_out);
@@ -282,6 +305,20 @@ impl AccessLine<'_> {
             string(out, ",\"user_agent\":\"", agent);
         }
         out.extend_from_slice(b"}\n");
+    }
+
+    fn write_observed(&self, out: &mut Vec<u8>) {
+        if self.observed_count == 0 {
+            return;
+        }
+        number(out, ",\"observed_count\":", self.observed_count as u64);
+        out.extend_from_slice(b",\"observed\":[");
+        for (index, observed) in self.observed.iter().take(MAX_OBSERVED).enumerate() {
+            string(out, if index > 0 { ",{\"loc\":\"" } else { "{\"loc\":\"" }, observed.place());
+            plain(out, ",\"type\":\"", observed.kind);
+            out.push(b'}');
+        }
+        out.push(b']');
     }
 
     fn write_text(&self, out: &mut Vec<u8>) {
@@ -300,6 +337,14 @@ impl AccessLine<'_> {
             self.consumer.unwrap_or("-"),
             self.decision
         );
+        if self.observed_count > 0 {
+            let _ = write!(out, " violations={}", self.observed_count);
+            for observed in self.observed.iter().take(MAX_OBSERVED) {
+                out.push(b' ');
+                escape_json(out, observed.place());
+                let _ = write!(out, ":{}", observed.kind);
+            }
+        }
         if let Some(cause) = self.cause {
             out.extend_from_slice(b" cause=\"");
             escape_json(out, cause.as_bytes());
@@ -309,38 +354,51 @@ impl AccessLine<'_> {
     }
 }
 
+impl Observed {
+    /// The place, cut where it would make the line long.
+    fn place(&self) -> &[u8] {
+        &self.loc.as_bytes()[..self.loc.floor_char_boundary(MAX_PLACE)]
+    }
+}
+// Inlined, so that a member's name is stored and not copied.
+
 /// A member whose text is known to need no escapes.
-fn plain(out: &mut Vec<u8>, start: &str, value: &str) {
+#[inline(always)]
+fn plain(out: &mut Vec<u8>, start: &str, value: impl AsRef<[u8]>) {
     out.extend_from_slice(start.as_bytes());
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value.as_ref());
     out.push(b'"');
 }
 
 /// A member of the line; `start` is everything up to its text, the name quoted already.
+#[inline(always)]
 fn string(out: &mut Vec<u8>, start: &str, value: &[u8]) {
     out.extend_from_slice(start.as_bytes());
     escape_json(out, value);
     out.push(b'"');
 }
 
+#[inline(always)]
 fn optional(out: &mut Vec<u8>, start: &str, value: Option<&str>) {
     if let Some(value) = value {
         string(out, start, value.as_bytes());
     }
 }
 
+#[inline(always)]
 fn number(out: &mut Vec<u8>, start: &str, value: u64) {
     out.extend_from_slice(start.as_bytes());
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Milliseconds with three digits after the point.
+#[inline(always)]
 fn milliseconds(out: &mut Vec<u8>, start: &str, value: Duration) {
-    out.extend_from_slice(start.as_bytes());
     let micros = value.as_micros() as u64;
-    out.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
-    let rest = micros % 1000;
-    out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+    let (whole, rest) = (micros / 1000, (micros % 1000) as u16);
+    number(out, start, whole);
+    let digit = |unit: u16| b'0' + (rest / unit % 10) as u8;
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
 }
 
 #[cfg(test)]
@@ -363,6 +421,8 @@ mod tests {
             plan: None,
             status: 200,
             decision: "admitted",
+            observed: &[],
+            observed_count: 0,
             cause: None,
             bytes_in: 0,
             bytes_out: 12,
@@ -392,6 +452,27 @@ mod tests {
         assert_eq!(value["duration_ms"].to_string(), "1.042");
         assert_eq!(value["gateway_ms"].to_string(), "0.007");
         assert!(value.get("consumer").is_none());
+    }
+
+    #[test]
+    fn a_line_names_the_first_violations_that_passed_and_counts_all() {
+        let place = format!("body.{}\"ü", "ü".repeat(400));
+        let one = |index: usize| match index {
+            0 => Observed { loc: "query.limit".to_owned(), kind: "less_than_equal" },
+            _ => Observed { loc: place.clone(), kind: "extra_forbidden" },
+        };
+        let observed: Vec<_> = (0..9).map(one).collect();
+        let line = AccessLine { observed: &observed, observed_count: 9, decision: "observed", ..line() };
+        let (mut json, mut text) = (Vec::new(), Vec::new());
+        line.write_json(&mut json);
+        line.write_text(&mut text);
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(value["observed_count"].to_string(), "9");
+        assert_eq!(value["observed"].as_array().map(Vec::len), Some(MAX_OBSERVED));
+        assert_eq!(value["observed"][0], serde_json::json!({"loc": "query.limit", "type": "less_than_equal"}));
+        assert!(value["observed"][1]["loc"].as_str().is_some_and(|loc| loc.len() <= MAX_PLACE));
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(" observed violations=9 query.limit:less_than_equal body."), "{text}");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Telemetry {
     registry: Registry,
     requests: IntCounterVec,
     rejections: IntCounterVec,
+    observed: IntCounterVec,
+    observed_violations: IntCounterVec,
     limit_refusals: IntCounterVec,
     request_seconds: HistogramVec,
     service_seconds: HistogramVec,
@@ -45,6 +47,8 @@ pub struct Telemetry {
     pub connections_expired: IntCounterVec,
     /// Bytes of request bodies held for checking.
     pub body_memory: IntGauge,
+    /// Bytes of temporary files that uploads take.
+    pub upload_disk: IntGauge,
     /// Counters held by the limiter, by kind.
     pub limit_entries: IntGaugeVec,
     /// Decisions made by a shared counter.
@@ -100,6 +104,18 @@ impl Telemetry {
                 "Requests the gateway answered itself, by reason",
                 &["route", "reason"],
             ),
+            observed: counters(
+                &registry,
+                "tollgate_contract_observed_total",
+                "Requests that passed although they violate their contract, by route",
+                &["route"],
+            ),
+            observed_violations: counters(
+                &registry,
+                "tollgate_contract_observed_violations_total",
+                "Violations of these requests, by route and type",
+                &["route", "type"],
+            ),
             limit_refusals: counters(
                 &registry,
                 "tollgate_limit_refusals_total",
@@ -140,6 +156,7 @@ impl Telemetry {
                 &["deadline"],
             ),
             body_memory: int_gauge(&registry, "tollgate_body_memory_bytes", "Request bodies held for checking"),
+            upload_disk: int_gauge(&registry, "tollgate_upload_disk_bytes", "Temporary files of uploads"),
             limit_entries: int_gauges(&registry, "tollgate_limit_entries", "Counters held, by kind", &["kind"]),
             limit_overflow: int_gauge(
                 &registry,
@@ -183,6 +200,8 @@ impl Telemetry {
             requests: self.requests.clone(),
             by_status: std::array::from_fn(|_| OnceLock::new()),
             rejections: self.rejections.clone(),
+            observed: self.observed.clone(),
+            observed_violations: self.observed_violations.clone(),
             request_seconds: self.request_seconds.with_label_values(&[name]),
             service_seconds: self.service_seconds.with_label_values(&[name]),
             gateway_seconds: self.gateway_seconds.with_label_values(&[name]),
@@ -236,6 +255,8 @@ pub struct RouteMetrics {
     requests: IntCounterVec,
     by_status: [OnceLock<IntCounter>; STATUSES.len() + 1],
     rejections: IntCounterVec,
+    observed: IntCounterVec,
+    observed_violations: IntCounterVec,
     request_seconds: Histogram,
     service_seconds: Histogram,
     gateway_seconds: Histogram,
@@ -257,6 +278,14 @@ impl RouteMetrics {
     /// Counts a request that the gateway answered itself.
     pub fn rejected(&self, reason: &'static str) {
         self.rejections.with_label_values(&[&*self.name, reason]).inc();
+    }
+
+    /// Counts a request that passed although it violates its contract, and its violations by type.
+    pub fn observed(&self, types: impl Iterator<Item = &'static str>) {
+        self.observed.with_label_values(&[&*self.name]).inc();
+        for kind in types {
+            self.observed_violations.with_label_values(&[&*self.name, kind]).inc();
+        }
     }
 
     /// Notes how long the gateway took to decide.
@@ -381,6 +410,20 @@ mod tests {
             telemetry.route("users").answered(404, Duration::ZERO);
         }
         assert!(scrape(&telemetry).contains(r#"tollgate_requests_total{route="users",status="404"} 2"#));
+    }
+
+    #[test]
+    fn a_request_that_was_only_observed_counts_once_and_its_violations_by_type() {
+        let telemetry = Telemetry::new("1", "abc");
+        telemetry.route("users").observed(["missing", "enum", "missing"].into_iter());
+        let text = scrape(&telemetry);
+        for line in [
+            r#"tollgate_contract_observed_total{route="users"} 1"#,
+            r#"tollgate_contract_observed_violations_total{route="users",type="missing"} 2"#,
+            r#"tollgate_contract_observed_violations_total{route="users",type="enum"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
     }
 
     #[test]

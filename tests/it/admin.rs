@@ -89,6 +89,7 @@ fn metrics_are_in_the_text_format_and_tell_of_each_part() {
         "tollgate_requests_in_flight",
         "tollgate_connections",
         "tollgate_body_memory_bytes",
+        "tollgate_upload_disk_bytes",
         "tollgate_access_log_dropped_lines",
         "process_resident_memory_bytes",
         "process_open_fds",
@@ -160,9 +161,9 @@ fn probes_routes_and_unknown_pages_are_answered() {
         (&routes[0], &routes[1]),
         (
             &json!({"name": "one", "methods": ["GET"], "host": null, "gateway_path": "/one/{id}", "service": "origin",
-                    "service_path": "/v1/{id}", "public": false, "targets": [target]}),
+                    "service_path": "/v1/{id}", "mode": "enforce", "public": false, "targets": [target]}),
             &json!({"name": "open", "methods": ["GET"], "host": "api.example.com", "gateway_path": "/open",
-                    "service": "origin", "service_path": "/open", "public": true, "targets": [target]}),
+                    "service": "origin", "service_path": "/open", "mode": "enforce", "public": true, "targets": [target]}),
         )
     );
 }

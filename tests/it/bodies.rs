@@ -35,7 +35,7 @@ fn document(length: usize) -> Vec<u8> {
 
 /// How a body is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
+pub enum Framing {
     Length,
     Chunked,
 }
@@ -43,7 +43,7 @@ enum Framing {
 use Framing::{Chunked, Length};
 
 /// A POST with this body; chunks are of uneven sizes.
-fn post(path: &str, fields: &str, framing: Framing, body: &[u8]) -> Vec<u8> {
+pub fn post(path: &str, fields: &str, framing: Framing, body: &[u8]) -> Vec<u8> {
     let head = format!("POST {path} HTTP/1.1\r\nHost: gateway.test\r\n{fields}");
     let (framed, body) = match framing {
         Length => (format!("Content-Length: {}\r\n\r\n", body.len()), body.to_vec()),

@@ -15,7 +15,7 @@ fn root() -> &'static Path {
 }
 
 /// The report of a configuration with errors.
-fn errors(source: &Source) -> Option<String> {
+pub fn errors(source: &Source) -> Option<String> {
     let telemetry = Telemetry::new("", "");
     let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
@@ -36,7 +36,7 @@ fn every_packaged_configuration_compiles() {
 }
 
 /// The YAML blocks of a Markdown text that are whole configurations, each with its first line from 1.
-fn configurations(markdown: &str) -> Vec<(usize, String)> {
+pub fn configurations(markdown: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut lines = markdown.lines().enumerate();
     while let Some((number, line)) = lines.next() {

@@ -3,11 +3,13 @@
 //! - `requests`    — what the service gets
 //! - `responses`   — what the client gets
 //! - `credentials` — where API keys end
+//! - `models`      — replies that are checked against a schema
 //! - `failures`    — services that are down, slow or broken, and clients that leave
 //! - `connections` — pooled connections to the service
 
 mod connections;
 mod credentials;
 mod failures;
+mod models;
 mod requests;
 mod responses;

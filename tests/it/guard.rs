@@ -110,6 +110,35 @@ fn an_idle_connection_is_closed_without_a_word() {
     assert!(client.is_closed() && begun.elapsed() >= SHORT);
 }
 
+/// A refused request never waits for a service, so nothing but its bytes tells that the connection was in use.
+#[test]
+fn a_refused_request_begins_a_new_idle_time() {
+    let stage = stage(json!({"idle_timeout": "900ms"}));
+    let mut client = stage.connect();
+    let begun = Instant::now();
+    while begun.elapsed() < 6 * SHORT {
+        assert_eq!(client.ask(&request("GET", "/nowhere", &[], b"")).unwrap().status, 404);
+    }
+    let begun = Instant::now();
+    assert!(client.is_closed() && begun.elapsed() >= 3 * SHORT);
+}
+
+/// The timer of an idle connection is not moved with each request; it may not cut short what came after it.
+#[test]
+fn each_request_begins_a_new_idle_time() {
+    let stage = stage(json!({"header_timeout": "300ms", "idle_timeout": "900ms"}));
+    let mut client = stage.connect();
+    client.send(b"GET /a HTTP/1.1\r\nHost:");
+    let begun = Instant::now();
+    client.send(b" a\r\n\r\n");
+    assert_eq!(client.response().unwrap().status, 200);
+    while begun.elapsed() < 6 * SHORT {
+        assert_eq!(client.ask(&get()).unwrap().status, 200);
+    }
+    let begun = Instant::now();
+    assert!(client.is_closed() && begun.elapsed() >= 3 * SHORT);
+}
+
 #[test]
 fn neither_deadline_holds_while_a_request_is_served() {
     let origin = Origin::start(|_| {

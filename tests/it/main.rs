@@ -7,12 +7,19 @@
 //! - `raw`     — bytes that a stranger may send: framing, targets, sizes, forged headers
 //! - `guard`   — deadlines, caps, the flood guard and the memory of bodies
 //! - `bodies`  — checked and streamed request bodies
+//! - `parameters` — header fields and cookies as parameters, and which fields pass
+//! - `observe` — what violates a contract that only observes
+//! - `suite`   — the published test suite of JSON Schema as request bodies
+//! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `import` — OpenAPI documents become configurations
 //! - `architecture` — which part of the crate may know which
+//! - `openapi` — the API's description: printed, served, read by a validator, a browser and a fuzzer
 //! - `examples` — every configuration that is shown to users compiles
+//! - `schema` — the JSON Schema of the configuration, for editors
 
 mod support;
 
@@ -24,7 +31,14 @@ mod config_reports;
 mod examples;
 mod forwarding;
 mod guard;
+mod import;
 mod limits;
+mod observe;
+mod openapi;
+mod parameters;
 mod process;
 mod raw;
 mod reload;
+mod schema;
+mod suite;
+mod uploads;

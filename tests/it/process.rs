@@ -1,5 +1,6 @@
 //! The process: what a reload does, how it leaves, and that the commands of `tollgate demo` work as printed.
 
+mod demo_service;
 pub mod instance;
 
 use std::process::Command;
@@ -57,6 +58,7 @@ const SHOWN: &[&[&str]] = &[
     &["422", r#"["path","id"]"#],
     &[r#""query":[["q","tea"],["limit","20"]]"#],
     &["422", r#"["body","product"]"#, r#"["body","quantity"]"#, r#"["body","express"]"#],
+    &[r#""path":"/echo/notes""#, r#"name=\"title\"\r\n\r\ntea"#, r#"filename=\"note.txt\""#, "hello"],
     &["401", "www-authenticate"],
     &[r#""path":"/echo/reports""#],
     &["200\n200\n200\n200\n429\n"], // the command before it was the first of the minute's five

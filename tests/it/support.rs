@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod gateway;
+pub mod multipart;
 pub mod origin;
 mod tests;
 pub mod wire;

@@ -118,6 +118,11 @@ impl de::Error for Stop {
         Self::Fresh(Complaint::Word { word: word.to_owned(), allowed })
     }
 
+    /// Said while the key is read, by a struct that stands for one shape of several.
+    fn unknown_field(_key: &str, allowed: &'static [&'static str]) -> Self {
+        Self::Fresh(Complaint::Key { allowed })
+    }
+
     fn missing_field(field: &'static str) -> Self {
         Self::Fresh(Complaint::Missing(field))
     }

@@ -357,3 +357,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn schema_files_start_where_they_are_named_and_count_for_the_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+    std::fs::create_dir(path("routes")).unwrap();
+    write(
+        "main.yaml",
+        "version: 1\nlisteners: []\ninclude: [routes/*.yaml]\nroutes:\n- {name: a, method: POST, gateway_path: /a, \
+         service: s, body: {schema_file: routes/order.json}}\n",
+    );
+    write(
+        "routes/b.yaml",
+        "routes:\n- {name: b, method: POST, gateway_path: /b, service: s, body: {schema_file: order.json}, \
+         response_model: {schema_file: reply.yml}}\n",
+    );
+    write("routes/order.json", r#"{"items": {"$ref": "item.json#/$defs/i"}, "not": {"$ref": "../far.json"}}"#);
+    write("routes/item.json", r#"{"$defs": {"i": {"maximum": 1.50}}}"#);
+    write("routes/reply.yml", "x: &x {type: integer}\nproperties: {a: *x}\n");
+    write("far.json", "true");
+    let load = || load(&path("main.yaml"), &|_| None);
+    let loaded = load().0.whole().unwrap();
+    let files: Vec<_> = loaded.files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_owned()).collect();
+    let names = ["main.yaml", "routes/b.yaml", "routes/order.json", "routes/item.json", "far.json"];
+    assert_eq!(files[..5], names.map(std::path::PathBuf::from));
+    let schemas = &loaded.config.schema_files;
+    assert_eq!((files.len(), schemas.files.len()), (6, 4), "each file is read once");
+    let place = |route, key| Place::root().key("routes").index(route).key(key);
+    assert_eq!(schemas.of(&place(1, "body")).unwrap().path, path("routes/order.json"));
+    assert_eq!(schemas.of(&place(1, "response_model")).unwrap().schema["properties"]["a"]["type"], "integer");
+    assert_eq!(schemas.documents[&place(0, "body")].len(), 3);
+
+    let before = loaded.text_hash;
+    write("routes/item.json", r#"{ "$defs": {"i": {"maximum": 1.50}} }"#);
+    assert_eq!(load().0.whole().unwrap().text_hash, before, "layout changes nothing");
+    write("routes/item.json", r#"{"$defs": {"i": {"maximum": 1.5}}}"#);
+    assert_ne!(load().0.whole().unwrap().text_hash, before);
+    write("routes/order.json", r#"{"$ref": "../../x.json"}"#);
+    assert!(load().0.whole().is_none());
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(outside.path(), "true").unwrap();
+    std::os::unix::fs::symlink(outside.path(), path("routes/link.json")).unwrap();
+    write("routes/order.json", r#"{"$ref": "link.json"}"#);
+    let (none, report, _) = load();
+    assert!(none.whole().is_none() && report.problems()[0].message.contains("outside"), "{report:?}");
+}

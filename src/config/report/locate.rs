@@ -92,7 +92,9 @@ fn child<'t, 's>(node: &'t MarkedYaml<'s>, step: &Step) -> Option<Found<'t, 's>>
         }
         (YamlData::Mapping(entries), Step::Key(key)) => {
             let entry = |key: &str| entries.iter().find(|(candidate, _)| is_key(candidate, key));
-            match entry(key) {
+            // A header's name is written in any case, and known in lower case.
+            let in_any_case = || entries.iter().find(|(candidate, _)| is_key_in_any_case(candidate, key));
+            match entry(key).or_else(in_any_case) {
                 Some((key, value)) => Some(Found { key: Some(key), value }),
                 None => entry("<<").and_then(|(_, merged)| from_merge(merged, step)),
             }
@@ -116,6 +118,10 @@ fn is_key(node: &MarkedYaml<'_>, key: &str) -> bool {
         YamlData::Value(Scalar::Boolean(value)) => value.to_string() == key,
         _ => false,
     }
+}
+
+fn is_key_in_any_case(node: &MarkedYaml<'_>, key: &str) -> bool {
+    matches!(&node.data, YamlData::Value(Scalar::String(text)) if text.eq_ignore_ascii_case(key))
 }
 
 /// What to underline: the key, the scalar, or the beginning of a mapping or a list.

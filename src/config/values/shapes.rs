@@ -2,11 +2,13 @@
 //!
 //! Each visitor only looks at the shape and hands the rest on, so that a fault inside keeps its own place and text.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::ser::SerializeMap;
@@ -61,26 +63,27 @@ where
     serde_json::Value::deserialize(deserializer).map(Some)
 }
 
-/// Header values by name, where `X-A` and `x-a` are the same name and must not both be there.
-pub(in crate::config) fn distinct_headers<'de, D>(deserializer: D) -> Result<IndexMap<FieldName, String>, D::Error>
+/// What is said of headers by name, where `X-A` and `x-a` are the same name and must not both be there.
+pub(in crate::config) fn distinct_headers<'de, D, T>(deserializer: D) -> Result<IndexMap<FieldName, T>, D::Error>
 where
     D: Deserializer<'de>,
+    T: Deserialize<'de>,
 {
-    deserializer.deserialize_map(HeadersVisitor)
+    deserializer.deserialize_map(HeadersVisitor(PhantomData))
 }
 
-struct HeadersVisitor;
+struct HeadersVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for HeadersVisitor {
-    type Value = IndexMap<FieldName, String>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for HeadersVisitor<T> {
+    type Value = IndexMap<FieldName, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping of header names to values")
+        f.write_str("a mapping by header names")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut headers = IndexMap::new();
-        while let Some((name, value)) = map.next_entry::<FieldName, String>()? {
+        while let Some((name, value)) = map.next_entry::<FieldName, T>()? {
             match headers.entry(name) {
                 Entry::Occupied(entry) => {
                     return Err(de::Error::custom(format_args!("header `{}` is there twice", entry.key())));
@@ -131,6 +134,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
+
 impl<T: Serialize> Serialize for OneOrMany<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
@@ -161,6 +179,17 @@ impl<'de> Visitor<'de> for ParametersVisitor {
 impl<'de> Deserialize<'de> for Parameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ParametersVisitor)
+    }
+}
+
+impl JsonSchema for Parameters {
+    fn schema_name() -> Cow<'static, str> {
+        "Parameters".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let named = generator.subschema_for::<IndexMap<String, Parameter>>();
+        json_schema!({ "anyOf": [{ "type": "string", "const": "any" }, named] })
     }
 }
 
@@ -206,6 +235,17 @@ impl<'de> Deserialize<'de> for Auth {
     }
 }
 
+impl JsonSchema for Auth {
+    fn schema_name() -> Cow<'static, str> {
+        "Auth".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let names = generator.subschema_for::<Vec<String>>();
+        json_schema!({ "anyOf": [{ "type": "string", "const": "public" }, names] })
+    }
+}
+
 struct BodyVisitor;
 
 impl<'de> Visitor<'de> for BodyVisitor {
@@ -230,6 +270,17 @@ impl<'de> Visitor<'de> for BodyVisitor {
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(BodyVisitor)
+    }
+}
+
+impl JsonSchema for Body {
+    fn schema_name() -> Cow<'static, str> {
+        "Body".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let document = generator.subschema_for::<Document>();
+        json_schema!({ "anyOf": [{ "type": "string", "const": "any" }, document] })
     }
 }
 

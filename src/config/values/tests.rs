@@ -4,6 +4,9 @@ use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
 
+use proptest::prelude::*;
+use regex::Regex;
+
 use super::*;
 use crate::config::{Auth, decode};
 
@@ -173,5 +176,137 @@ fn auth_is_public_or_a_list() {
     assert_eq!(read::<Auth>("[a, b]"), Auth::Any(vec!["a".to_owned(), "b".to_owned()]));
     for (text, got) in [("open", "`open`"), ("{}", "a mapping"), ("1", "`1`")] {
         assert_eq!(refused::<Auth>(text), format!("expected `public` or a list of authenticators, got {got}"));
+    }
+}
+
+/// Whether the pattern of a type's schema takes a text.
+fn fits<T: Written>(text: &str) -> bool {
+    Regex::new(&format!("^({})$", T::PATTERN)).unwrap().is_match(text)
+}
+
+/// That pattern and parser say the same of a text, unless it is one whose form is right and whose number is not.
+fn agree<T: Written>(text: &str, beyond: &[&str]) {
+    match T::parse(text) {
+        Ok(_) => assert!(fits::<T>(text), "{}: the parser takes `{text}`, the pattern does not", T::PATTERN),
+        Err(expected) if fits::<T>(text) => {
+            assert!(beyond.iter().any(|bound| expected.contains(bound)), "`{text}` is refused: {expected}");
+        }
+        Err(_) => {}
+    }
+}
+
+/// The same for every type.
+fn all_agree(text: &str) {
+    agree::<Duration>(text, &["at most", "a duration like"]);
+    agree::<Size>(text, &["below", "a size like"]);
+    agree::<Rate>(text, &["a rate like"]);
+    agree::<Sha256>(text, &[]);
+    agree::<FieldName>(text, &[]);
+    agree::<LimitBy>(text, &[]);
+}
+
+#[test]
+fn examples_are_right_and_patterns_take_what_the_parser_takes() {
+    fn examples<T: Written>() {
+        for text in T::EXAMPLES {
+            assert!(T::parse(text).is_ok() && fits::<T>(text), "{text}");
+        }
+    }
+    examples::<Duration>();
+    examples::<Size>();
+    examples::<Rate>();
+    examples::<FieldName>();
+    examples::<LimitBy>();
+    for (text, takers) in [
+        ("500ms", "duration name"),
+        ("0s", "name"),
+        ("007s", "duration name"),
+        ("1.5s", "name"),
+        ("1h30m", "name"),
+        ("30", "size name"),
+        ("64KiB", "size name"),
+        ("64 KiB", ""),
+        ("1kib", "name"),
+        ("100/minute", "rate"),
+        ("0/minute", ""),
+        ("5/second burst 10", "rate"),
+        ("5/second burst 0", ""),
+        ("5/day burst 10", ""),
+        ("5/fortnight", ""),
+        ("consumer", "name by"),
+        ("header:X-Tenant", "by"),
+        ("header:", ""),
+        ("header:a b", ""),
+        ("x_api~key", "name"),
+        ("", ""),
+        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00A08", "sha256 name"),
+    ] {
+        all_agree(text);
+        let known = [
+            (fits::<Duration>(text), "duration"),
+            (fits::<Size>(text), "size"),
+            (fits::<Rate>(text), "rate"),
+            (fits::<Sha256>(text), "sha256"),
+            (fits::<FieldName>(text), "name"),
+            (fits::<LimitBy>(text), "by"),
+        ];
+        let found: Vec<&str> = known.iter().filter(|(fits, _)| *fits).map(|(_, name)| *name).collect();
+        assert_eq!(found.join(" "), takers, "{text}");
+    }
+}
+
+/// Pieces of every grammar.
+fn value_like() -> impl Strategy<Value = String> {
+    const WORDS: &[&str] = &[
+        "0",
+        "1",
+        "30",
+        "007",
+        "18446744073709551616",
+        "ms",
+        "s",
+        "m",
+        "h",
+        "d",
+        "B",
+        "KiB",
+        "GiB",
+        "MB",
+        "/",
+        "second",
+        "minute",
+        "day",
+        "month",
+        " burst ",
+        " ",
+        "header:",
+        "client_ip",
+        "route",
+        "consumer",
+        "x-y",
+        "-",
+        "é",
+        "a",
+        "F",
+        "\"",
+        "\n",
+        "$",
+        "{",
+        "+",
+        ".",
+    ];
+    let piece = prop_oneof![4 => prop::sample::select(WORDS).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn pattern_and_parser_agree(text in value_like()) {
+        all_agree(&text);
+    }
+
+    #[test]
+    fn pattern_and_parser_agree_on_hashes(text in "[0-9a-gA-G]{62,66}") {
+        all_agree(&text);
     }
 }

@@ -109,7 +109,7 @@ fn key_part(written: &config::ApiKey, place: &Place, report: &mut Report) -> Opt
 }
 
 /// An RFC 9110 token.
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 

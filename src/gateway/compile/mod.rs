@@ -10,7 +10,10 @@
 
 mod callers;
 mod distinct;
+mod docs;
+mod documents;
 mod headers;
+pub mod openapi;
 mod routes;
 mod services;
 #[cfg(test)]
@@ -19,6 +22,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{self, AccessFormat, Config, Damaged, ErrorFormat, Period, Place, Report};
@@ -26,7 +30,7 @@ use crate::policy::flood::Flood;
 use crate::policy::rejection::Format;
 use crate::telemetry::{self, Telemetry};
 
-use super::{ConnectionLimits, Gateway, RequestLimits};
+use super::{ConnectionLimits, Gateway, RequestLimits, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
 use services::Services;
@@ -54,7 +58,7 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let Parts { services, callers, compiled, flood } = parts(config, surroundings, report);
+    let Parts { services, callers, compiled, docs, flood } = parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
@@ -64,6 +68,7 @@ pub fn compile(
         configuration: masked.into(),
         connection_limits: connection_limits(&config.guard),
         request_limits: request_limits(&config.guard),
+        upload_limits: upload_limits(&config.guard),
         flood,
         trusted_proxies: config.trusted_proxies.clone(),
         format: match config.error_format {
@@ -79,6 +84,7 @@ pub fn compile(
         routes: compiled.routes,
         services: services.into_values().collect(),
         unmatched: surroundings.telemetry.route("-"),
+        docs: docs.and_then(|place| docs::compile(config, place, surroundings.telemetry)),
         drain_timeout: config.drain.timeout.get(),
     })
 }
@@ -98,6 +104,7 @@ struct Parts {
     services: Services,
     callers: Callers,
     compiled: Compiled,
+    docs: Option<super::docs::Place>,
     flood: Option<Arc<Flood>>,
 }
 
@@ -107,8 +114,9 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     let callers = callers::compile(config, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
+    let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
-    Parts { services, callers, compiled, flood }
+    Parts { services, callers, compiled, docs, flood }
 }
 
 fn check_top(config: &Config, report: &mut Report) {
@@ -192,6 +200,11 @@ fn request_limits(guard: &config::Guard) -> RequestLimits {
         body_timeout: guard.body_timeout.get(),
         body_memory: guard.body_memory.bytes(),
     }
+}
+
+fn upload_limits(guard: &config::Guard) -> UploadLimits {
+    let directory = guard.upload_dir.as_deref().map(|directory| Path::new(directory).into());
+    UploadLimits { directory, disk: guard.upload_disk.bytes() }
 }
 
 fn flood(config: &Config, running: Option<&Arc<Flood>>, report: &mut Report) -> Option<Arc<Flood>> {

@@ -1,24 +1,27 @@
 //! Routes: template, service, contract, access, limits, headers.
 
+mod fields;
+
 use std::sync::Arc;
 
 use http::Method;
 use http::header::HeaderValue;
 use indexmap::IndexMap;
 
-use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Report, Step, suggest};
+use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Problem, Report, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::template::{Template, TemplateFault};
 use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
-    Blame, BodyContract, Contract, Declared, FormContract, JsonContract, Member, PathContract, PointerStep, Position,
-    QueryContract, SchemaFault, TextParameter, Undeclared,
+    BodyContract, Contract, Declared, DocumentContract, FileParameter, FormContract, FormField, JsonContract, Member,
+    Mode, PathContract, Position, QueryContract, ReplyModel, SchemaFault, TextParameter, Undeclared, Weight,
 };
 use crate::telemetry::Telemetry;
 
 use super::callers::{Callers, Limits};
 use super::distinct::{Distinct, at};
+use super::documents::{Documents, schema_fault};
 use super::headers;
 use super::services::Services;
 
@@ -84,7 +87,11 @@ impl RouteCompiler<'_> {
         };
         let query = self.query(undeclared);
         let body = self.body(undeclared);
+        let response_model = self.response_model();
         let access = self.access();
+        let hidden = access.as_ref().map(|access| self.callers.hidden_from(access)).unwrap_or_default();
+        let fields = self.fields(undeclared, &hidden);
+        let allowed_headers = self.allowed(&hidden);
         let limits = self.limits(access.as_ref());
         let (request, response) = (&written.request_headers, &written.response_headers);
         let place = self.at("request_headers");
@@ -111,15 +118,21 @@ impl RouteCompiler<'_> {
                 config::EncodedSlash::Reject => EncodedSlash::Reject,
                 config::EncodedSlash::Forward => EncodedSlash::Forward,
             },
-            contract: Contract { path, query, body },
-            hidden_keys: self.callers.hidden_from(access.as_ref()?),
+            contract: Contract { path, query, fields, body },
+            mode: match written.mode.or(self.config.defaults.mode).unwrap_or_default() {
+                config::Mode::Enforce => Mode::Enforce,
+                config::Mode::Observe => Mode::Observe,
+            },
+            hidden_keys: hidden,
             access: access?,
             limits,
             cost: written.cost,
-            max_body: written.max_body.or(self.config.defaults.max_body).unwrap_or(MAX_BODY).bytes(),
+            max_body: self.max_body().bytes(),
+            allowed_headers,
             request_headers,
             response_headers,
             service_headers: if written.override_headers { ServiceHeaders::Pass } else { ServiceHeaders::Hide },
+            response_model,
             metrics: self.telemetry.route(&written.name),
         };
         Some((route, host.ok()?))
@@ -290,12 +303,20 @@ impl RouteCompiler<'_> {
             return BodyContract::Json(JsonContract::new(members, undeclared));
         }
         if let Some(parameters) = &written.form_params {
-            let fields = self.text_parameters(parameters, "form_params", Position::Form);
-            return BodyContract::Form(FormContract::new(fields, undeclared));
+            let fields = self.form_fields(parameters);
+            return BodyContract::Form(FormContract::with_files(fields, undeclared));
         }
         match &written.body {
             Some(config::Body::Any) => BodyContract::Any,
-            Some(config::Body::Document(_)) | None => BodyContract::None,
+            Some(config::Body::Document(document)) => {
+                let place = self.at("body");
+                let mut compiler = Documents { files: &self.config.schema_files, report: self.report };
+                // A document with a fault is one, so that nobody is told that no body is declared.
+                compiler
+                    .compile(document, &place, |source| DocumentContract::compile(source, undeclared))
+                    .map_or(BodyContract::Any, BodyContract::Document)
+            }
+            None => BodyContract::None,
         }
     }
 
@@ -330,24 +351,62 @@ impl RouteCompiler<'_> {
         compiled
     }
 
-    /// Reports the faults of a parameter. Its keywords bear on each other, so a fault rests on all of them; and on
-    /// `optional` only where it is about that.
-    fn schema_faults(&mut self, parameter: &Place, written: &Parameter, faults: Vec<SchemaFault>) {
-        for SchemaFault { pointer, blame, message, help } in faults {
-            let mut place = parameter.clone();
-            place.0.extend(pointer.into_iter().map(|step| match step {
-                PointerStep::Name(name) => Step::Key(name),
-                PointerStep::Index(index) => Step::Index(index),
-            }));
-            let problem = self.report.error(place, message).given(parameter.clone().key("default"));
-            written.schema.keys().for_each(|keyword| _ = problem.given(parameter.clone().key(keyword)));
-            if blame == Blame::Keyword {
-                problem.on_key();
+    fn form_fields(&mut self, parameters: &IndexMap<String, Parameter>) -> Vec<FormField> {
+        let mut fields = Vec::new();
+        for (name, parameter) in parameters {
+            if !FileParameter::is_declared(&parameter.schema) {
+                let texts = self.text_parameters([(name, parameter)], "form_params", Position::Form);
+                fields.extend(texts.into_iter().map(|text| FormField::Text(Box::new(text))));
+                continue;
             }
-            if let Some(help) = help {
-                problem.help(help);
+            let place = self.at("form_params").key(name);
+            match FileParameter::compile(declare(name, parameter), &read_size) {
+                Ok(file) => {
+                    self.warn_of_size(&place, parameter, &file);
+                    fields.push(FormField::File(file));
+                }
+                Err(faults) => self.schema_faults(&place, parameter, faults),
             }
         }
+        fields
+    }
+
+    /// A file that cannot become as large as it may.
+    fn warn_of_size(&mut self, place: &Place, parameter: &Parameter, file: &FileParameter) {
+        let max_body = self.max_body();
+        if file.max_size().is_some_and(|max| max >= max_body.bytes()) {
+            let at = match parameter.schema.contains_key("max_size") {
+                true => place.clone(),
+                false => place.clone().key("items"),
+            };
+            let message = format!("the whole body is limited to {max_body} by `max_body`");
+            let problem = self.report.warning(at.key("max_size"), message).given_keys(&self.place, &["max_body"]);
+            if self.written.max_body.is_none() {
+                problem.given(Place::root().key("defaults").key("max_body"));
+            }
+            given_keywords(problem, place, parameter)
+                .help("raise the route's `max_body`: it counts all files and fields together");
+        }
+    }
+
+    fn max_body(&self) -> config::Size {
+        self.written.max_body.or(self.config.defaults.max_body).unwrap_or(MAX_BODY)
+    }
+
+    /// Reports the faults of a parameter. Its keywords bear on each other, so a fault rests on all of them; and on
+    /// `optional` only where it is about that.
+    fn schema_faults(&mut self, place: &Place, written: &Parameter, faults: Vec<SchemaFault>) {
+        for fault in faults {
+            let problem = schema_fault(self.report, place.clone(), Weight::Error, fault);
+            given_keywords(problem, place, written).given(place.clone().key("default"));
+        }
+    }
+
+    fn response_model(&mut self) -> Option<ReplyModel> {
+        let document = self.written.response_model.as_ref()?;
+        let place = self.at("response_model");
+        let mut compiler = Documents { files: &self.config.schema_files, report: self.report };
+        compiler.compile(document, &place, ReplyModel::compile)
     }
 
     fn access(&mut self) -> Option<Access> {
@@ -469,8 +528,19 @@ impl RouteCompiler<'_> {
     }
 }
 
+/// Says that a problem rests on all keywords of a parameter.
+fn given_keywords<'p>(problem: &'p mut Problem, place: &Place, written: &Parameter) -> &'p mut Problem {
+    written.schema.keys().fold(problem, |problem, keyword| problem.given(place.clone().key(keyword)))
+}
+
 fn declare<'a>(name: &'a str, parameter: &'a Parameter) -> Declared<'a> {
     Declared { name, schema: &parameter.schema, optional: parameter.optional, default: parameter.default.as_ref() }
+}
+
+/// A size in a parameter, which the contract does not know how to read.
+fn read_size(written: &serde_json::Value) -> Result<u64, String> {
+    let size: Result<config::Size, serde_json::Error> = serde_json::from_value(written.clone());
+    size.map(config::Size::bytes).map_err(|_| "must be a size like `5MiB`".to_owned())
 }
 
 fn by_word(by: &LimitBy) -> String {

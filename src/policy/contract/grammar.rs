@@ -1,17 +1,19 @@
 //! What a configuration may write as a schema, and every fault of one that does not fit.
 //!
-//! JSON Schema ignores a keyword it does not know and one that does not concern the type; here both are faults, because
-//! the operator believes that they protect something. So are patterns that do not compile, unknown formats, values
-//! that can never occur and bounds that exclude each other. References and identifiers are for a later version.
+//! JSON Schema ignores a keyword it does not know and one that does not concern the type; in a configuration both are
+//! faults, because the operator believes that they protect something. So are patterns that do not compile, unknown
+//! formats, values that can never occur and bounds that exclude each other. A schema file comes from elsewhere and may
+//! say more than is enforced: there an unknown keyword, an unknown format or a bound that excludes everything is a
+//! warning, a keyword without effect nothing. `$schema` names 2020-12 or is absent.
 //!
 //! The shape of each keyword (`maximum` is a number, …) is left to the meta-schema of 2020-12. Patterns are those of
 //! the `regex` crate, which match in linear time: no look-around, no back-references.
 
-use jsonschema::Draft;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
 use super::rules::validator;
+use super::schema::BuildFault;
 use super::types::Types;
 
 /// One fault of a schema as written.
@@ -57,6 +59,30 @@ pub enum Blame {
     Value,
 }
 
+/// Whether a fault keeps a schema from being used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// It does.
+    Error,
+    /// It does not.
+    Warning,
+}
+
+/// Who wrote a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// The writer of the configuration.
+    Written,
+    /// Somebody else.
+    Foreign,
+}
+
+impl From<BuildFault> for SchemaFault {
+    fn from(fault: BuildFault) -> Self {
+        Self { pointer: fault.pointer, blame: Blame::Value, message: fault.message, help: None }
+    }
+}
+
 /// What a keyword's value holds of further schemas.
 #[derive(Debug, Clone, Copy)]
 enum Holds {
@@ -69,7 +95,7 @@ enum Holds {
 use Holds::{List, Named, Nothing, Schema};
 
 /// The keywords, what they hold and which types of value they concern.
-const KEYWORDS: [(&str, Holds, Types); 46] = [
+const KEYWORDS: [(&str, Holds, Types); 57] = [
     ("type", Nothing, Types::ANY),
     ("enum", Nothing, Types::ANY),
     ("const", Nothing, Types::ANY),
@@ -115,25 +141,29 @@ const KEYWORDS: [(&str, Holds, Types); 46] = [
     ("readOnly", Nothing, Types::ANY),
     ("writeOnly", Nothing, Types::ANY),
     ("default", Nothing, Types::ANY),
+    ("contentEncoding", Nothing, Types::STRING),
+    ("contentMediaType", Nothing, Types::STRING),
+    ("contentSchema", Schema, Types::STRING),
+    ("$ref", Nothing, Types::ANY),
+    ("$dynamicRef", Nothing, Types::ANY),
+    ("$id", Nothing, Types::ANY),
+    ("$anchor", Nothing, Types::ANY),
+    ("$dynamicAnchor", Nothing, Types::ANY),
+    ("$defs", Named, Types::ANY),
+    ("$schema", Nothing, Types::ANY),
+    ("$vocabulary", Nothing, Types::ANY),
     ("$comment", Nothing, Types::ANY),
 ];
 
-/// Keywords of 2020-12 that this version does not act on.
-const LATER: [&str; 11] = [
-    "$ref",
-    "$dynamicRef",
-    "$id",
-    "$anchor",
-    "$dynamicAnchor",
-    "$defs",
-    "$schema",
-    "$vocabulary",
-    "contentEncoding",
-    "contentMediaType",
-    "contentSchema",
-];
+/// The one version of JSON Schema, and its older way to be written.
+const DIALECTS: [&str; 2] =
+    ["https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2020-12/schema#"];
 
-/// The formats that are checked.
+/// Words for files, which [`super::multipart`] knows.
+pub(super) const FILE_WORDS: [&str; 2] = ["max_size", "content_types"];
+
+/// The formats that are checked. Those for internationalised names (`idn-…`) would need tables far larger than all
+/// the rest, and are unknown here.
 const FORMATS: [&str; 17] = [
     "date",
     "date-time",
@@ -174,16 +204,29 @@ enum Equal {
     Excluded,
 }
 
-/// Every fault of a schema.
+/// Whether a format is asserted.
+pub(super) fn is_known_format(format: &str) -> bool {
+    FORMATS.contains(&format)
+}
+
+/// Every fault of a parameter's schema.
 pub(super) fn faults(schema: &Map<String, Value>) -> Vec<SchemaFault> {
-    let mut walk = Walk { pointer: Vec::new(), faults: Vec::new() };
-    walk.schema(schema);
+    let found = faults_of(&Value::Object(schema.clone()), Strictness::Written);
+    found.into_iter().map(|(_, fault)| fault).collect()
+}
+
+/// Every fault of a schema, and what it means.
+pub(super) fn faults_of(schema: &Value, strictness: Strictness) -> Vec<(Weight, SchemaFault)> {
+    let mut walk = Walk { strictness, pointer: Vec::new(), faults: Vec::new() };
+    if let Value::Object(schema) = schema {
+        walk.schema(schema);
+    }
     let mut faults = walk.faults;
-    let schema = Value::Object(schema.clone());
-    for error in jsonschema::draft202012::meta::validator().iter_errors(&schema) {
-        let pointer = steps(&schema, error.instance_path().as_str());
-        if !faults.iter().any(|fault| pointer.starts_with(&fault.pointer)) {
-            faults.push(SchemaFault { pointer, blame: Blame::Value, message: shape_message(error.kind()), help: None });
+    for error in jsonschema::draft202012::meta::validator().iter_errors(schema) {
+        let pointer = steps(schema, error.instance_path().as_str());
+        if !faults.iter().any(|(weight, fault)| *weight == Weight::Error && pointer.starts_with(&fault.pointer)) {
+            let message = shape_message(error.kind());
+            faults.push((Weight::Error, SchemaFault { pointer, blame: Blame::Value, message, help: None }));
         }
     }
     faults
@@ -200,6 +243,11 @@ pub(super) fn steps(schema: &Value, pointer: &str) -> Vec<PointerStep> {
         index.map_or(PointerStep::Name(name), PointerStep::Index)
     };
     pointer.split('/').skip(1).map(step).collect()
+}
+
+/// Whether a word is one of JSON Schema.
+pub(super) fn is_keyword(word: &str) -> bool {
+    KEYWORDS.iter().any(|(known, ..)| *known == word)
 }
 
 /// A fault at the parameter itself.
@@ -228,8 +276,9 @@ fn shape_message(kind: &ValidationErrorKind) -> String {
 
 /// A walk through a schema and the schemas in it. Takes every shape: the meta-schema reports the wrong ones.
 struct Walk {
+    strictness: Strictness,
     pointer: Vec<PointerStep>,
-    faults: Vec<SchemaFault>,
+    faults: Vec<(Weight, SchemaFault)>,
 }
 
 impl Walk {
@@ -242,12 +291,15 @@ impl Walk {
 
     fn keyword(&mut self, keyword: &str, value: &Value, schema: &Map<String, Value>) {
         let Some((_, holds, concerns)) = KEYWORDS.iter().find(|(known, _, _)| *known == keyword) else {
-            return self.unknown_keyword(keyword);
+            return match self.strictness == Strictness::Written && FILE_WORDS.contains(&keyword) {
+                true => self.file_word(keyword, schema),
+                false => self.unknown_keyword(keyword),
+            };
         };
         if keyword == "required" && value.is_boolean() {
             return self.refuse("`required` lists the members of an object", Some(REQUIRED_HELP.to_owned()));
         }
-        if !concerns.meets(Types::written(schema)) {
+        if !concerns.meets(Types::written(schema)) && self.strictness == Strictness::Written {
             self.refuse(
                 format!("`{keyword}` has no effect on this type"),
                 Some("remove it, or change `type`".to_owned()),
@@ -258,6 +310,7 @@ impl Walk {
             "enum" => self.options(value, schema),
             "const" => self.option(value, schema),
             "pattern" => self.pattern(value),
+            "$schema" => self.dialect(value),
             "format" => self.format(value),
             "minContains" | "maxContains" => self.needs("contains", schema),
             "then" | "else" => self.needs("if", schema),
@@ -290,11 +343,35 @@ impl Walk {
     }
 
     fn unknown_keyword(&mut self, keyword: &str) {
-        if LATER.contains(&keyword) {
-            return self.refuse(format!("`{keyword}` is not supported by this version"), None);
+        let known = KEYWORDS.iter().map(|(known, _, _)| *known);
+        let help = match self.strictness {
+            Strictness::Written => did_you_mean(keyword, known.chain(["optional"])),
+            Strictness::Foreign => did_you_mean(keyword, known).or(Some("it is ignored".to_owned())),
+        };
+        self.add(self.lenient(), Blame::Keyword, format!("unknown keyword `{keyword}`"), help);
+    }
+
+    /// The weight of what JSON Schema allows.
+    fn lenient(&self) -> Weight {
+        match self.strictness {
+            Strictness::Written => Weight::Error,
+            Strictness::Foreign => Weight::Warning,
         }
-        let known = KEYWORDS.iter().map(|(known, _, _)| *known).chain(["optional"]);
-        self.refuse(format!("unknown keyword `{keyword}`"), did_you_mean(keyword, known));
+    }
+
+    fn dialect(&mut self, value: &Value) {
+        let Value::String(dialect) = value else { return };
+        if !DIALECTS.contains(&dialect.as_str()) {
+            self.report("schemas are read as 2020-12 only", Some(format!("`{}`, or leave it out", DIALECTS[0])));
+        }
+    }
+
+    fn file_word(&mut self, keyword: &str, schema: &Map<String, Value>) {
+        // A type that is none, or a file in the wrong place, is fault enough.
+        if !schema.contains_key("type") || Types::written(schema) != Types::ANY {
+            let help = "it belongs to `type: file`, a field of `form_params`";
+            self.refuse(format!("`{keyword}` has no effect on this type"), Some(help.to_owned()));
+        }
     }
 
     fn types(&mut self, value: &Value) {
@@ -304,7 +381,8 @@ impl Walk {
         };
         for name in names.iter().filter_map(Value::as_str).filter(|name| Types::named(name).is_none()) {
             if name == "file" {
-                self.report("files are not supported by this version", None);
+                let help = "a file is a field of `form_params`, or the items of an array there";
+                self.report("there is no file here", Some(help.to_owned()));
                 continue;
             }
             let known = Types::NAMES.iter().map(|(known, _)| *known);
@@ -317,7 +395,7 @@ impl Walk {
     fn options(&mut self, value: &Value, schema: &Map<String, Value>) {
         let Value::Array(options) = value else { return };
         if options.is_empty() {
-            self.report("permits no value", None);
+            self.doubt("permits no value", None);
         }
         for (index, option) in options.iter().enumerate() {
             self.at(index, |walk| walk.option(option, schema));
@@ -326,7 +404,7 @@ impl Walk {
 
     fn option(&mut self, option: &Value, schema: &Map<String, Value>) {
         if !Types::written(schema).meets(Types::of(option)) {
-            self.report("can never occur: it is not of the `type`", None);
+            self.doubt("can never occur: it is not of the `type`", None);
         }
     }
 
@@ -340,14 +418,14 @@ impl Walk {
 
     fn format(&mut self, value: &Value) {
         let Value::String(format) = value else { return };
-        if !jsonschema::options().is_known_format(Draft::Draft202012, format) {
+        if !is_known_format(format) {
             let help = did_you_mean(format, FORMATS).unwrap_or_else(|| format!("one of {}", FORMATS.join(", ")));
-            self.report(format!("unknown format `{format}`"), Some(help));
+            self.doubt(format!("unknown format `{format}`"), Some(help));
         }
     }
 
     fn needs(&mut self, other: &str, schema: &Map<String, Value>) {
-        if !schema.contains_key(other) {
+        if !schema.contains_key(other) && self.strictness == Strictness::Written {
             self.refuse(format!("has no effect without `{other}`"), None);
         }
     }
@@ -357,7 +435,7 @@ impl Walk {
             let number = |keyword| schema.get(keyword).and_then(Value::as_f64);
             let (Some(least), Some(most)) = (number(low), number(high)) else { continue };
             if least > most || (least == most && equal == Equal::Excluded) {
-                self.at(low, |walk| walk.report(format!("no value is permitted: `{low}` excludes `{high}`"), None));
+                self.at(low, |walk| walk.doubt(format!("no value is permitted: `{low}` excludes `{high}`"), None));
             }
         }
     }
@@ -370,16 +448,21 @@ impl Walk {
 
     /// The value here is wrong.
     fn report(&mut self, message: impl Into<String>, help: Option<String>) {
-        self.add(Blame::Value, message.into(), help);
+        self.add(Weight::Error, Blame::Value, message.into(), help);
+    }
+
+    /// The value here is hardly meant so.
+    fn doubt(&mut self, message: impl Into<String>, help: Option<String>) {
+        self.add(self.lenient(), Blame::Value, message.into(), help);
     }
 
     /// The keyword here is wrong, whatever its value.
     fn refuse(&mut self, message: impl Into<String>, help: Option<String>) {
-        self.add(Blame::Keyword, message.into(), help);
+        self.add(Weight::Error, Blame::Keyword, message.into(), help);
     }
 
-    fn add(&mut self, blame: Blame, message: String, help: Option<String>) {
-        self.faults.push(SchemaFault { pointer: self.pointer.clone(), blame, message, help });
+    fn add(&mut self, weight: Weight, blame: Blame, message: String, help: Option<String>) {
+        self.faults.push((weight, SchemaFault { pointer: self.pointer.clone(), blame, message, help }));
     }
 }
 
@@ -399,7 +482,8 @@ fn regex_fault(pattern: &str) -> (String, Option<String>) {
     }
 }
 
-fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+/// For help: the known word that is close.
+pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let close =
         known.into_iter().map(|known| (strsim::osa_distance(&word.to_lowercase(), &known.to_lowercase()), known));
     let (distance, known) = close.min_by_key(|(distance, _)| *distance)?;

@@ -1,25 +1,32 @@
-//! A route's contract: the typed parameters of path, query and body. Only what is declared passes.
+//! A route's contract: the typed parameters of path, query, header fields, cookies and body. Only what is declared
+//! passes.
 //!
 //! A request is checked whole: every check adds to one list of [`Violations`] and none stops the next, so a client
 //! learns all its faults at once. What a check writes is the canonical form of what it read, and only that is sent to
 //! the service; the client's own bytes are not used again. A value is good only while the list is empty.
 //!
 //! The order of calls: [`Contract::accept`] before the body is read (415), then [`Contract::check_path`],
-//! [`Contract::check_query`], [`Contract::check_body`] (422 when there are violations).
+//! [`Contract::check_query`], [`FieldContract::check`], [`Contract::check_body`] (422 when there are violations). A
+//! multipart form is read by [`IncomingForm`] while it arrives and checked by [`FormContract::check_form`] instead.
 //!
-//! Not here: limits on size, percent-encoding of path values for their place in the service path, and multipart
-//! forms, which are answered with 415 for now.
+//! Not here: limits on size, percent-encoding of path values for their place in the service path, and where the files
+//! of a form are kept.
 
+mod cookies;
+mod document;
+mod fields;
 mod form;
 mod grammar;
 mod json;
 mod media_type;
+mod multipart;
 mod number;
 mod pairs;
 mod parameter;
 mod rules;
 mod schema;
 mod text;
+mod tree;
 mod types;
 mod unique;
 mod violation;
@@ -33,12 +40,19 @@ use bytes::Bytes;
 use http::HeaderMap;
 use smallvec::SmallVec;
 
-pub use form::FormContract;
-pub use grammar::{Blame, PointerStep, SchemaFault};
+pub use cookies::{CookieContract, CookieParameter};
+pub use document::{DocumentContract, DocumentFault, DocumentSource, ReplyModel, SeenIn};
+pub use fields::{CheckedFields, FieldContract, HeaderParameter, is_look_alike};
+pub use form::{FormContract, FormField};
+pub use grammar::{Blame, PointerStep, SchemaFault, Weight};
 pub use json::JsonContract;
-pub use media_type::{Media, MediaFault};
+pub use media_type::{Media, MediaFault, is_json};
+pub use multipart::{
+    Boundary, FileParameter, IncomingForm, MAX_PARTS, MultipartFault, Piece, ReadSize, RebuiltForm, ReceivedForm,
+};
 pub use pairs::MAX_PAIRS;
 pub use parameter::{Declared, Member, Position, TextParameter};
+pub use tree::{MAX_DEPTH, MAX_VALUES};
 pub use violation::{Loc, LocPart, MAX_VIOLATIONS, Violation, ViolationKind, Violations};
 
 use media_type::{FORM, MediaKind, accept_form, accept_json};
@@ -53,8 +67,20 @@ pub struct Contract {
     pub path: PathContract,
     /// The query.
     pub query: QueryContract,
+    /// Header fields and cookies.
+    pub fields: FieldContract,
     /// The body.
     pub body: BodyContract,
+}
+
+/// Whether a contract refuses what violates it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// A request that violates the contract is refused.
+    #[default]
+    Enforce,
+    /// Violations are told to operators only, and the request passes as the client sent it.
+    Observe,
 }
 
 /// What happens to parameters that the contract does not name.
@@ -96,7 +122,9 @@ pub enum BodyContract {
     Any,
     /// Members of a JSON object.
     Json(JsonContract),
-    /// Fields of an urlencoded form.
+    /// A JSON document of any type.
+    Document(DocumentContract),
+    /// Fields of a form.
     Form(FormContract),
 }
 
@@ -124,9 +152,19 @@ impl Contract {
     pub fn accept(&self, headers: &HeaderMap) -> Result<Media, MediaFault> {
         match &self.body {
             BodyContract::None | BodyContract::Any => Ok(Media(MediaKind::Unread)),
-            BodyContract::Json(_) => accept_json(headers),
-            BodyContract::Form(_) => accept_form(headers),
+            BodyContract::Json(_) | BodyContract::Document(_) => accept_json(headers),
+            BodyContract::Form(form) => accept_form(headers, form.types()),
         }
+    }
+
+    /// The same where nothing is refused: what [`Contract::accept`] would refuse is one more violation.
+    pub fn accept_observed(&self, headers: &HeaderMap, violations: &mut Violations) -> Option<Media> {
+        let fault = match self.accept(headers) {
+            Ok(media) => return Some(media),
+            Err(fault) => fault,
+        };
+        violations.push(&At::BODY, ViolationKind::MediaType, fault.to_string());
+        None
     }
 
     /// See [`PathContract::check`].
@@ -144,8 +182,12 @@ impl Contract {
         let (bytes, content_type) = match (&self.body, media.0) {
             (BodyContract::None, _) => return CheckedBody::Nothing,
             (BodyContract::Any, _) => return CheckedBody::Unread,
-            (BodyContract::Json(json), MediaKind::Json(media)) => (json.check(body, violations), media),
-            (BodyContract::Json(json), _) => (json.check(body, violations), Cow::Borrowed(media_type::JSON)),
+            (BodyContract::Json(json), media) => (json.check(body, violations), media.json()),
+            (BodyContract::Document(document), media) => (document.check(body, violations), media.json()),
+            (BodyContract::Form(form), MediaKind::Multipart(boundary)) => {
+                form.check_whole(&boundary, body, violations);
+                return CheckedBody::Nothing;
+            }
             (BodyContract::Form(form), _) => (form.check(body, violations), Cow::Borrowed(FORM)),
         };
         bytes.map_or(CheckedBody::Nothing, |bytes| CheckedBody::Bytes { bytes, content_type })

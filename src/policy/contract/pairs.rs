@@ -65,6 +65,11 @@ impl Pairs {
         Self { style, parameters, by_name, undeclared }
     }
 
+    /// The declared parameters, in order.
+    pub(super) fn parameters(&self) -> &[TextParameter] {
+        &self.parameters
+    }
+
     /// Checks the client's pairs and appends what the service gets. `out` is as before when there are violations.
     pub(super) fn check(&self, raw: &[u8], out: &mut String, violations: &mut Violations) {
         let source = match self.style {
@@ -80,10 +85,10 @@ impl Pairs {
         for (index, parameter) in self.parameters.iter().enumerate() {
             let at = source.name(&parameter.name);
             match &parameter.value {
-                TextValue::One(text) => one(parameter, text, sent.last[index], &mut writer, &at, violations),
+                TextValue::One(text) => one(parameter, text, sent.last[index], decoded, &mut writer, &at, violations),
                 TextValue::Many { item, list } => {
                     let values = sent.all.iter().filter(|(of, _)| *of == index).map(|(_, value)| *value);
-                    many(parameter, item, list, values, &mut writer, &at, violations);
+                    many(parameter, item, list, values, decoded, &mut writer, &at, violations);
                 }
             }
         }
@@ -93,6 +98,11 @@ impl Pairs {
         if violations.len() > before {
             out.truncate(start);
         }
+    }
+
+    /// What happens to names that are not declared.
+    pub(super) fn undeclared_are(&self) -> Undeclared {
+        self.undeclared
     }
 
     fn sort<'a>(&self, raw: &'a [u8], source: &At<'_>, violations: &mut Violations) -> Option<Sent<'a>> {
@@ -166,26 +176,39 @@ impl Style {
     }
 }
 
-fn one(
+/// Where the values of parameters go.
+pub(super) trait Sink {
+    /// The next value, in its canonical form.
+    fn value(&mut self, parameter: &TextParameter, value: &str);
+    /// The default of an absent parameter, encoded.
+    fn filled(&mut self, pairs: &str);
+}
+
+/// Checks a parameter that has one value. `read` makes text of what was sent, or takes down why it is none.
+pub(super) fn one<'a, T>(
     parameter: &TextParameter,
     text: &Text,
-    sent: Option<&[u8]>,
-    writer: &mut Writer<'_>,
+    sent: Option<T>,
+    read: impl Fn(T, &At<'_>, &mut Violations) -> Option<Cow<'a, str>>,
+    out: &mut impl Sink,
     at: &At<'_>,
     violations: &mut Violations,
 ) {
-    let Some(raw) = sent else { return absent(parameter, writer, at, violations) };
-    let Some(value) = decoded(raw, at, violations) else { return };
+    let Some(raw) = sent else { return absent(parameter, out, at, violations) };
+    let Some(value) = read(raw, at, violations) else { return };
     let value = text.check(&value, at, violations);
-    writer.pair(&parameter.key, value.as_text());
+    out.value(parameter, value.as_text());
 }
 
-fn many<'a>(
+/// Checks a parameter that has a list of values.
+#[expect(clippy::too_many_arguments, reason = "the parts of a parameter, borrowed by its caller")]
+pub(super) fn many<'a, T>(
     parameter: &TextParameter,
     item: &Text,
     list: &Schema,
-    sent: impl Iterator<Item = &'a [u8]>,
-    writer: &mut Writer<'_>,
+    sent: impl Iterator<Item = T>,
+    read: impl Fn(T, &At<'_>, &mut Violations) -> Option<Cow<'a, str>>,
+    out: &mut impl Sink,
     at: &At<'_>,
     violations: &mut Violations,
 ) {
@@ -195,27 +218,27 @@ fn many<'a>(
     for (index, raw) in sent.enumerate() {
         count += 1;
         let at = at.index(index);
-        let Some(value) = decoded(raw, &at, violations) else { continue };
+        let Some(value) = read(raw, &at, violations) else { continue };
         let value: Scalar<'_> = item.check(&value, &at, violations);
-        writer.pair(&parameter.key, value.as_text());
+        out.value(parameter, value.as_text());
         if list.needs_whole_array() {
             whole.push(value.to_value());
         }
     }
     if count == 0 {
-        return absent(parameter, writer, at, violations);
+        return absent(parameter, out, at, violations);
     }
     list.check_count(count, at, violations);
     if list.needs_whole_array() && violations.len() == before {
-        list.check_whole(&Value::Array(whole), before, at, violations);
+        list.check(&Value::Array(whole), at, violations);
     }
 }
 
-fn absent(parameter: &TextParameter, writer: &mut Writer<'_>, at: &At<'_>, violations: &mut Violations) {
+fn absent(parameter: &TextParameter, out: &mut impl Sink, at: &At<'_>, violations: &mut Violations) {
     match &parameter.absent {
         Absent::Violation => violations.push(at, Kind::Missing, MISSING),
         Absent::LeftOut => {}
-        Absent::Filled(pairs) => writer.raw(pairs),
+        Absent::Filled(pairs) => out.filled(pairs),
     }
 }
 
@@ -286,9 +309,15 @@ impl Writer<'_> {
         }
         self.out.push_str(pairs);
     }
+}
 
-    fn pair(&mut self, key: &str, value: &str) {
-        self.raw(key);
+impl Sink for Writer<'_> {
+    fn value(&mut self, parameter: &TextParameter, value: &str) {
+        self.raw(&parameter.key);
         encode(value, self.style, self.out);
+    }
+
+    fn filled(&mut self, pairs: &str) {
+        self.raw(pairs);
     }
 }

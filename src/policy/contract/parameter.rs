@@ -1,18 +1,18 @@
 //! A parameter as the configuration declares it, compiled or refused with every fault at once.
 //!
 //! [`TextParameter`] is for a path, a query or a form, [`Member`] for a JSON body: two types, so that a contract can
-//! only hold parameters that can occur in it. A parameter is required unless it is optional or has a default.
+//! only hold parameters that can occur in it; [`super::fields`] has those of header fields and cookies. A parameter is
+//! required unless it is optional or has a default.
 //!
 //! In text, a parameter has one type (`string`, `integer`, `number`, `boolean`, or `array` of these outside a path);
-//! without `type` it takes that of its `enum` or `const`, else `string`. A member of a body may have any schema; in
-//! its nested objects unknown members pass unless `additionalProperties` says otherwise, and a nested `default` only
-//! documents.
+//! without `type` it takes that of its `enum` or `const`, else `string`. A member of a body may have any schema; a
+//! nested `default` only documents.
 
 use serde_json::{Map, Value};
 
-use super::grammar::{Blame, SchemaFault, fault, faults, steps};
+use super::grammar::{SchemaFault, fault, faults};
 use super::pairs::{Style, encode};
-use super::schema::Schema;
+use super::schema::{self, Schema};
 use super::text::{Text, TextType, TextValue};
 use super::types::Types;
 use super::violation::{At, Violations};
@@ -71,37 +71,57 @@ pub(super) enum Absent {
 impl TextParameter {
     /// Compiles a parameter, or says everything that is wrong with it.
     pub fn compile(position: Position, declared: Declared<'_>) -> Result<Self, Vec<SchemaFault>> {
-        let (schema, untyped) = with_type(declared.schema);
-        let typed = untyped.is_none();
-        let mut found = Vec::from_iter(untyped);
-        found.extend(faults(&schema));
-        found.extend(presence_faults(declared));
-        if position == Position::Path && (declared.optional || declared.default.is_some()) {
-            let word = if declared.optional { "optional" } else { "default" };
-            found.push(fault(&[word], "a path parameter is always present"));
-        }
-        let shape = match shape(position, &schema) {
-            Ok(shape) if found.is_empty() => shape,
-            Ok(_) => return Err(found),
-            Err(wrong) => {
-                if typed && !found.iter().any(|fault| fault.pointer == wrong.pointer) {
-                    found.push(wrong);
-                }
-                return Err(found);
-            }
-        };
-        let value = shape.build(&schema)?;
+        let present = position == Position::Path && (declared.optional || declared.default.is_some());
+        let word = if declared.optional { "optional" } else { "default" };
+        let wrong = present.then(|| fault(&[word], "a path parameter is always present"));
+        let lists = if position == Position::Path { Lists::Refused } else { Lists::Allowed };
+        let (value, default) = text_value(lists, declared, wrong)?;
         let style = if position == Position::Form { Style::Form } else { Style::Query };
         let mut key = String::new();
         encode(declared.name, style, &mut key);
         key.push('=');
-        let absent = match declared.default {
-            Some(default) => Absent::Filled(filled_pairs(&value, &key, style, default)?),
+        let absent = match default {
+            Some(texts) => Absent::Filled(filled_pairs(&texts, &key, style)),
             None if declared.optional => Absent::LeftOut,
             None => Absent::Violation,
         };
         Ok(Self { name: declared.name.into(), key: key.into(), value, absent })
     }
+}
+
+/// Whether a name may stand for several values.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Lists {
+    Allowed,
+    Refused,
+}
+
+/// The value of a parameter that comes as text, and the canonical texts of its default; `wrong` is what is wrong with
+/// it already.
+pub(super) fn text_value(
+    lists: Lists,
+    declared: Declared<'_>,
+    wrong: Option<SchemaFault>,
+) -> Result<(TextValue, Option<Vec<String>>), Vec<SchemaFault>> {
+    let (schema, untyped) = with_type(declared.schema);
+    let typed = untyped.is_none();
+    let mut found = Vec::from_iter(untyped);
+    found.extend(faults(&schema));
+    found.extend(presence_faults(declared));
+    found.extend(wrong);
+    let shape = match shape(lists, &schema) {
+        Ok(shape) if found.is_empty() => shape,
+        Ok(_) => return Err(found),
+        Err(wrong) => {
+            if typed && !found.iter().any(|fault| fault.pointer == wrong.pointer) {
+                found.push(wrong);
+            }
+            return Err(found);
+        }
+    };
+    let value = shape.build(&schema)?;
+    let default = declared.default.map(|default| texts(&value, default)).transpose()?;
+    Ok((value, default))
 }
 
 impl Member {
@@ -125,7 +145,8 @@ impl Member {
     }
 }
 
-fn presence_faults(declared: Declared<'_>) -> Option<SchemaFault> {
+/// What is wrong with `optional` and `default` together.
+pub(super) fn presence_faults(declared: Declared<'_>) -> Option<SchemaFault> {
     let both = declared.optional && declared.default.is_some();
     both.then(|| SchemaFault {
         help: Some("a parameter with a default is never missing: remove `optional`".to_owned()),
@@ -134,10 +155,7 @@ fn presence_faults(declared: Declared<'_>) -> Option<SchemaFault> {
 }
 
 fn built(schema: &Value) -> Result<Schema, Vec<SchemaFault>> {
-    Schema::build(schema).map_err(|error| {
-        let pointer = steps(schema, error.schema_path().as_str());
-        vec![SchemaFault { pointer, blame: Blame::Value, message: error.to_string(), help: None }]
-    })
+    schema::build(schema).map_err(|found| found.into_iter().map(SchemaFault::from).collect())
 }
 
 /// Runs a check on the default.
@@ -183,14 +201,14 @@ enum Shape {
     Many(TextType, Map<String, Value>),
 }
 
-fn shape(position: Position, schema: &Map<String, Value>) -> Result<Shape, SchemaFault> {
+fn shape(lists: Lists, schema: &Map<String, Value>) -> Result<Shape, SchemaFault> {
     let named = |schema: &Map<String, Value>| TextType::named(schema.get("type")?.as_str()?);
     if let Some(kind) = named(schema) {
         return Ok(Shape::One(kind));
     }
     let is_array = schema.get("type").and_then(Value::as_str) == Some("array");
-    if position == Position::Path || !is_array {
-        let array = if position == Position::Path { "" } else { ", or an array of these" };
+    if lists == Lists::Refused || !is_array {
+        let array = if lists == Lists::Refused { "" } else { ", or an array of these" };
         return Err(fault(&["type"], format!("text is one of string, integer, number, boolean{array}")));
     }
     if schema.contains_key("prefixItems") {
@@ -223,19 +241,13 @@ impl Shape {
     }
 }
 
-/// The default as it is written into a query or form.
-fn filled_pairs(value: &TextValue, key: &str, style: Style, default: &Value) -> Result<Box<str>, Vec<SchemaFault>> {
-    let mut out = String::new();
+/// The default as it would come from a client, each value for itself.
+fn texts(value: &TextValue, default: &Value) -> Result<Vec<String>, Vec<SchemaFault>> {
+    let mut out = Vec::new();
     let mut write = |item: &Text, value: &Value| {
         fits(|at, violations| item.schema.check(value, at, violations))?;
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        fits(|at, violations| {
-            if !out.is_empty() {
-                out.push('&');
-            }
-            out.push_str(key);
-            encode(item.check(&text, at, violations).as_text(), style, &mut out);
-        })
+        fits(|at, violations| out.push(item.check(&text, at, violations).as_text().to_owned()))
     };
     match (value, default) {
         (TextValue::One(item), default) => write(item, default)?,
@@ -246,5 +258,18 @@ fn filled_pairs(value: &TextValue, key: &str, style: Style, default: &Value) -> 
             }
         }
     }
-    Ok(out.into())
+    Ok(out)
+}
+
+/// The default as it is written into a query or form.
+fn filled_pairs(texts: &[String], key: &str, style: Style) -> Box<str> {
+    let mut out = String::new();
+    for text in texts {
+        if !out.is_empty() {
+            out.push('&');
+        }
+        out.push_str(key);
+        encode(text, style, &mut out);
+    }
+    out.into()
 }

@@ -1,14 +1,18 @@
 //! Rules about one value: bounds, lengths and permitted values.
 //!
-//! Each is compared here when that is exact (`i64` with `i64`, bytes with bytes) and by the `jsonschema` validator
-//! otherwise, so that both always agree.
+//! Numbers are compared here when that is exact (`i64` with `i64`) and by the `jsonschema` validator otherwise, so that
+//! both always agree; permitted values by their normal form.
+
+use std::collections::HashSet;
 
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
 use super::number::as_i64;
+use super::tree::Json;
 use super::types::Scalar;
-use super::violation::{At, ViolationKind as Kind, Violations};
+use super::unique::form;
+use super::violation::ViolationKind as Kind;
 
 /// A part of a compiled schema; an error is one that only the validator knows.
 pub(super) type Built<T> = Result<T, Box<ValidationError<'static>>>;
@@ -21,7 +25,7 @@ const MAX_LISTED: usize = 200;
 pub(super) struct Bound {
     pub(super) side: Side,
     limit: Option<i64>,
-    pub(super) exact: Validator,
+    exact: Validator,
     pub(super) msg: String,
 }
 
@@ -46,7 +50,8 @@ pub(super) struct Values {
     /// Sorted.
     strings: Vec<Box<str>>,
     integers: Vec<i64>,
-    pub(super) exact: Validator,
+    /// Normal forms of all that is no string.
+    forms: HashSet<Box<str>>,
     pub(super) msg: String,
 }
 
@@ -143,14 +148,14 @@ impl Span {
         Self { min: limit(min), max: limit(max) }
     }
 
-    pub(super) fn check_text(&self, text: &str, at: &At<'_>, violations: &mut Violations) {
+    pub(super) fn check_text(&self, text: &str, report: &mut dyn FnMut(Kind, String)) {
         if self.min.is_none() && self.max.is_none_or(|max| text.len() <= max) {
             return; // A character has at least one byte.
         }
-        self.check(text.chars().count(), Counted::Characters, at, violations);
+        self.check(text.chars().count(), Counted::Characters, report);
     }
 
-    pub(super) fn check(&self, count: usize, of: Counted, at: &At<'_>, violations: &mut Violations) {
+    pub(super) fn check(&self, count: usize, of: Counted, report: &mut dyn FnMut(Kind, String)) {
         let (short, long, one, many) = match of {
             Counted::Characters => (Kind::StringTooShort, Kind::StringTooLong, "character", "characters"),
             Counted::Items => (Kind::TooShort, Kind::TooLong, "item", "items"),
@@ -158,41 +163,41 @@ impl Span {
         };
         let unit = |limit| if limit == 1 { one } else { many };
         if let Some(min) = self.min.filter(|min| count < *min) {
-            violations.push(at, short, format!("must have at least {min} {}", unit(min)));
+            report(short, format!("must have at least {min} {}", unit(min)));
         }
         if let Some(max) = self.max.filter(|max| count > *max) {
-            violations.push(at, long, format!("must have at most {max} {}", unit(max)));
+            report(long, format!("must have at most {max} {}", unit(max)));
         }
     }
 }
 
 impl Values {
-    pub(super) fn build_all(schema: &Map<String, Value>) -> Built<Vec<Self>> {
+    pub(super) fn build_all(schema: &Map<String, Value>) -> Vec<Self> {
         let mut all = Vec::new();
         if let Some(Value::Array(options)) = schema.get("enum") {
-            let exact = validator(&Value::Object(part(schema, &["enum"])))?;
-            all.push(Self::build(Kind::Enum, options, exact, format!("must be one of: {}", listed(options))));
+            all.push(Self::build(Kind::Enum, options, format!("must be one of: {}", listed(options))));
         }
         if let Some(only) = schema.get("const") {
             let options = std::slice::from_ref(only);
-            let exact = validator(&Value::Object(part(schema, &["const"])))?;
-            all.push(Self::build(Kind::Const, options, exact, format!("must be {}", listed(options))));
+            all.push(Self::build(Kind::Const, options, format!("must be {}", listed(options))));
         }
-        Ok(all)
+        all
     }
 
-    fn build(kind: Kind, options: &[Value], exact: Validator, msg: String) -> Self {
+    fn build(kind: Kind, options: &[Value], msg: String) -> Self {
         let mut strings: Vec<Box<str>> = options.iter().filter_map(|option| Some(option.as_str()?.into())).collect();
         strings.sort_unstable();
         let integers = options.iter().filter_map(Value::as_i64).collect();
-        Self { kind, strings, integers, exact, msg }
+        let others = options.iter().filter(|option| !option.is_string());
+        let forms = others.map(|option| form(&Json::of(option)).into()).collect();
+        Self { kind, strings, integers, forms, msg }
     }
 
-    pub(super) fn hold(&self, scalar: Scalar<'_>) -> bool {
-        match scalar {
-            Scalar::String(text) => self.strings.binary_search_by(|option| (**option).cmp(text)).is_ok(),
-            Scalar::Number(digits) if as_i64(digits).is_some_and(|number| self.integers.contains(&number)) => true,
-            _ => self.exact.is_valid(&scalar.to_value()),
+    pub(super) fn hold(&self, value: &Json<'_>) -> bool {
+        match value {
+            Json::String(text) => self.strings.binary_search_by(|option| (**option).cmp(text)).is_ok(),
+            Json::Number(digits) if as_i64(digits).is_some_and(|number| self.integers.contains(&number)) => true,
+            value => !self.forms.is_empty() && self.forms.contains(&*form(value)),
         }
     }
 }

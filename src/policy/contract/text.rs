@@ -67,7 +67,7 @@ impl Text {
     pub(super) fn check<'a>(&self, text: &'a str, at: &At<'_>, violations: &mut Violations) -> Scalar<'a> {
         match self.kind.read(text) {
             Ok(scalar) => {
-                self.schema.check_scalar(scalar, None, at, violations);
+                self.schema.check_scalar(scalar, at, violations);
                 scalar
             }
             Err((kind, msg)) => {

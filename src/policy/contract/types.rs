@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Number, Value};
 
 use super::number::is_whole;
+use super::tree::Json;
 use super::violation::ViolationKind as Kind;
 
 /// A set of JSON types, one bit each. `number` includes `integer`.
@@ -20,6 +21,12 @@ pub(super) enum Scalar<'a> {
     Bool(bool),
     Number(&'a str),
     String(&'a str),
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Self::ANY
+    }
 }
 
 impl Types {
@@ -68,6 +75,19 @@ impl Types {
             Value::String(_) => Self::STRING,
             Value::Array(_) => Self::ARRAY,
             Value::Object(_) => Self::OBJECT,
+        }
+    }
+
+    /// The same for a tree.
+    pub(super) fn of_tree(value: &Json<'_>) -> Self {
+        match value {
+            Json::Null => Self::NULL,
+            Json::Bool(_) => Self::BOOLEAN,
+            Json::Number(digits) if is_whole(digits) => Self::INTEGER,
+            Json::Number(_) => Self(8),
+            Json::String(_) => Self::STRING,
+            Json::Array(_) => Self::ARRAY,
+            Json::Object(_) => Self::OBJECT,
         }
     }
 

@@ -7,34 +7,37 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use super::tree::Json;
 
 /// Whether no item equals another, as JSON Schema compares: `1`, `1.0` and `10e-1` are equal, and so are objects with
 /// the same members in another order.
-pub(super) fn all_differ(items: &[Value]) -> bool {
+pub(super) fn all_differ(items: &[Json<'_>]) -> bool {
     let mut seen = HashSet::with_capacity(items.len().min(4096));
-    items.iter().all(|item| {
-        let mut form = String::new();
-        write_form(item, &mut form);
-        seen.insert(form)
-    })
+    items.iter().all(|item| seen.insert(form(item)))
 }
 
-fn write_form(value: &Value, out: &mut String) {
+/// The normal form of a value: two values are equal when their forms are.
+pub(super) fn form(value: &Json<'_>) -> String {
+    let mut out = String::new();
+    write_form(value, &mut out);
+    out
+}
+
+fn write_form(value: &Json<'_>, out: &mut String) {
     match value {
-        Value::Null => out.push('n'),
-        Value::Bool(true) => out.push('t'),
-        Value::Bool(false) => out.push('f'),
-        Value::Number(number) => write_number(number.as_str(), out),
-        Value::String(text) => write_text(text, out),
-        Value::Array(items) => {
+        Json::Null => out.push('n'),
+        Json::Bool(true) => out.push('t'),
+        Json::Bool(false) => out.push('f'),
+        Json::Number(digits) => write_number(digits, out),
+        Json::String(text) => write_text(text, out),
+        Json::Array(items) => {
             out.push('[');
             items.iter().for_each(|item| write_form(item, out));
             out.push(']');
         }
-        Value::Object(members) => {
+        Json::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
-            members.sort_unstable_by_key(|(name, _)| *name);
+            members.sort_unstable_by_key(|(name, _)| name);
             out.push('{');
             for (name, value) in members {
                 write_text(name, out);
@@ -70,6 +73,7 @@ fn write_number(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::all_differ;
+    use crate::policy::contract::tree::Json;
 
     #[test]
     fn items_are_compared_by_value() {
@@ -103,6 +107,7 @@ mod tests {
         ];
         for (text, expected) in rows {
             let items: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+            let items: Vec<_> = items.iter().map(Json::of).collect();
             assert_eq!(all_differ(&items), expected, "{text}");
         }
     }

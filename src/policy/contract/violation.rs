@@ -8,6 +8,7 @@
 //! stack ([`At`]) and written down only when something is wrong: a valid request pays nothing for them.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use smallvec::SmallVec;
@@ -47,9 +48,24 @@ impl Violation {
     }
 }
 
-/// A place in a request: `["query", "v", 1]`. The first part is `path`, `query` or `body`.
+/// A place in a request: `["query", "v", 1]`. The first part is `path`, `query`, `header`, `cookie` or
+/// `body`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loc(pub SmallVec<[LocPart; 3]>);
+
+impl fmt::Display for Loc {
+    /// `query.v.1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { "." } else { "" })?;
+            match part {
+                LocPart::Text(text) => f.write_str(text)?,
+                LocPart::Index(index) => write!(f, "{index}")?,
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Serialize for Loc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -130,10 +146,20 @@ pub enum ViolationKind {
     UniqueItems,
     /// A name that the contract does not declare.
     ExtraForbidden,
-    /// A body that is not JSON.
+    /// A JSON object that has a name twice.
+    DuplicateName,
+    /// A body that is not JSON, or nested too deep.
     JsonInvalid,
+    /// A body of another media type, charset or coding. Only ever observed: otherwise it is answered with 415.
+    MediaType,
     /// A string that is not of the format.
     Format,
+    /// A form field that is not a file.
+    FileType,
+    /// A file of a media type that is not listed.
+    FileContentType,
+    /// A file with too many bytes.
+    FileTooLarge,
     /// Any other rule.
     ValueError,
 }
@@ -168,8 +194,13 @@ impl ViolationKind {
             Self::TooLong => "too_long",
             Self::UniqueItems => "unique_items",
             Self::ExtraForbidden => "extra_forbidden",
+            Self::DuplicateName => "duplicate_name",
             Self::JsonInvalid => "json_invalid",
+            Self::MediaType => "media_type",
             Self::Format => "format",
+            Self::FileType => "file_type",
+            Self::FileContentType => "file_content_type",
+            Self::FileTooLarge => "file_too_large",
             Self::ValueError => "value_error",
         }
     }
@@ -210,6 +241,12 @@ impl Violations {
         self.0
     }
 
+    /// Takes down those of another list, unless there are enough.
+    pub(super) fn extend(&mut self, others: Self) {
+        let room = MAX_VIOLATIONS.saturating_sub(self.len());
+        self.0.extend(others.0.into_iter().take(room));
+    }
+
     /// Takes one down, unless there are enough.
     #[cold]
     pub(super) fn push(&mut self, at: &At<'_>, kind: ViolationKind, msg: impl Into<Cow<'static, str>>) {
@@ -236,7 +273,11 @@ enum Step<'a> {
 impl<'a> At<'a> {
     pub(super) const PATH: At<'static> = At { parent: None, step: Step::Source("path") };
     pub(super) const QUERY: At<'static> = At { parent: None, step: Step::Source("query") };
+    pub(super) const HEADER: At<'static> = At { parent: None, step: Step::Source("header") };
+    pub(super) const COOKIE: At<'static> = At { parent: None, step: Step::Source("cookie") };
     pub(super) const BODY: At<'static> = At { parent: None, step: Step::Source("body") };
+
+    pub(super) const REPLY: At<'static> = At { parent: None, step: Step::Source("reply") };
 
     pub(super) fn name(&'a self, name: &'a str) -> At<'a> {
         At { parent: Some(self), step: Step::Name(name) }

@@ -1,10 +1,9 @@
 //! Admission without a server: a configuration, a request's header, and what becomes of it.
 
-use http::header::CONTENT_LENGTH;
-
 use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::{Surroundings, compile};
+use crate::proxy::Listening;
 use crate::proxy::exchange::InFlight;
 use crate::telemetry::{AccessLog, Telemetry};
 
@@ -43,10 +42,14 @@ routes:
 ";
 
 fn state() -> State {
+    state_of(CONFIG)
+}
+
+fn state_of(config: &str) -> State {
     let telemetry = Arc::new(Telemetry::new("test", ""));
-    let lookup = |_: &str, port| Ok(vec![std::net::SocketAddr::from(([127, 0, 0, 1], port))]);
+    let lookup = |_: &str, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
-    let (loading, mut report, sources) = load_text("test.yaml", CONFIG);
+    let (loading, mut report, sources) = load_text("test.yaml", config);
     let gateway =
         loading.whole().and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
     let gateway = gateway.unwrap_or_else(|| panic!("{}", report.render(&sources, Color::Never)));
@@ -55,6 +58,11 @@ fn state() -> State {
 
 /// Sends `GET /path`, with header lines behind it, through admission, and says what came of it in a few words.
 fn sent(state: &State, lines: &str) -> String {
+    sent_to(state, None, lines)
+}
+
+/// The same through a listener, told by the address on our side.
+fn sent_to(state: &State, local: Option<SocketAddr>, lines: &str) -> String {
     let mut lines = lines.lines();
     let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
     let mut request = http::Request::builder().method(method).uri(target).header("host", "api.example.com");
@@ -63,14 +71,8 @@ fn sent(state: &State, lines: &str) -> String {
         request = request.header(name, value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    let length = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
-    let request = Request {
-        parts: &parts,
-        target: target.as_bytes(),
-        raw: Bytes::new(),
-        peer: IpAddr::from([192, 0, 2, 1]),
-        body: if length { Announced::Body } else { Announced::Nothing },
-    };
+    let peer = Address::of(IpAddr::from([192, 0, 2, 1]));
+    let request = Request { local, ..Request::new(&parts, target.as_bytes(), Bytes::new(), peer) };
     let mut exchange = Exchange::begin(state.gateway.load_full(), InFlight::enter(&state.in_flight));
     match admit(state, &request, &mut exchange) {
         Ok(Decision::Forward(admission)) => {
@@ -78,6 +80,7 @@ fn sent(state: &State, lines: &str) -> String {
             format!("{}{who}", String::from_utf8_lossy(&admission.service_target))
         }
         Ok(Decision::ReadBody(_)) => "reads the body".to_owned(),
+        Ok(Decision::Page(page)) => format!("page {}", page.status),
         Ok(Decision::Options(allow)) => format!("options {}", allow.to_str().unwrap()),
         Err(Rejection::Contract(violations)) => format!("422 {}", violations.len()),
         Err(rejection) => format!("{} {}", rejection.status(Format::Problem), rejection.code()),
@@ -109,6 +112,11 @@ fn a_request_is_forwarded_as_declared_or_refused_for_the_first_reason() {
         ("POST /orders", "422 1"),
         ("GET /users/7\ncontent-length: 5\ncontent-length: 5", "400 ambiguous-framing"),
         ("GET /users/7\ntransfer-encoding: gzip, chunked", "501 transfer-coding"),
+        ("GET /users/7\ntransfer-encoding: chunked", "reads the body"),
+        ("GET /users/7\ncontent-length: 0", "/api/v1/users/7?from=7&limit=20"),
+        ("GET /users/7\ncontent-length: 1", "reads the body"),
+        ("GET /users/7\nconnection: close, x-hop", "/api/v1/users/7?from=7&limit=20"),
+        ("GET /users/7\nconnection: close, x-forwarded-for", "400 malformed-message"),
     ] {
         assert_eq!(sent(&state, request), expected, "{request}");
     }
@@ -139,4 +147,38 @@ fn a_refused_credential_spends_nothing_and_a_limit_refuses_the_next() {
         assert_eq!(sent(&state, "GET /mine\nx-api-key: alice"), expected);
     }
     assert_eq!(sent(&state, "GET /mine\nx-api-key: bob"), "/api/mine as bob");
+}
+
+#[test]
+fn the_description_is_answered_on_its_listener_only() {
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let bound = |written: &str, bound: &str| Listening { written: address(written), bound: address(bound) };
+    for (docs, listeners, local, expected) in [
+        ("127.0.0.1:80", vec![bound("127.0.0.1:80", "127.0.0.1:80")], "127.0.0.1:80", "page 200"),
+        ("0.0.0.0:80", vec![bound("0.0.0.0:80", "0.0.0.0:80")], "192.0.2.7:80", "page 200"),
+        ("[::]:80", vec![bound("[::]:80", "[::]:80")], "[::ffff:192.0.2.7]:80", "page 200"),
+        ("127.0.0.1:0", vec![bound("127.0.0.1:0", "127.0.0.1:4711")], "127.0.0.1:4711", "page 200"),
+        ("0.0.0.0:0", vec![bound("0.0.0.0:0", "0.0.0.0:4711")], "192.0.2.7:4711", "page 200"),
+        ("127.0.0.1:80", vec![bound("127.0.0.1:80", "127.0.0.1:80")], "127.0.0.1:81", "404 not-found"),
+        ("127.0.0.1:80", vec![bound("127.0.0.1:80", "127.0.0.1:80")], "127.0.0.2:80", "404 not-found"),
+        // Changed in a reload, which cannot bind: served nowhere until the restart.
+        ("127.0.0.1:80", vec![bound("127.0.0.1:81", "127.0.0.1:81")], "127.0.0.1:81", "404 not-found"),
+    ] {
+        let docs = format!("docs: {{ listener: \"{docs}\" }}\nlisteners: [{{ address: \"{docs}\" }}]\n");
+        let config: Vec<&str> = CONFIG.lines().filter(|line| !line.starts_with("listeners:")).collect();
+        let state = State { listeners, ..state_of(&format!("{}\n{docs}", config.join("\n"))) };
+        let local = Some(address(local));
+        for path in ["/docs", "/openapi.json", "/d%6Fcs", "/docs/init.js"] {
+            assert_eq!(sent_to(&state, local, &format!("GET {path}")), expected, "{path} {docs} {local:?}");
+        }
+        assert_eq!(sent_to(&state, None, "GET /docs"), "404 not-found");
+        assert_eq!(sent_to(&state, local, "GET /users/7"), "/api/v1/users/7?from=7&limit=20");
+        assert_eq!(sent_to(&state, local, "GET /docs/other"), "404 not-found");
+        if expected == "page 200" {
+            assert_eq!(sent_to(&state, local, "HEAD /docs"), "page 200");
+            assert_eq!(sent_to(&state, local, "POST /docs"), "405 method-not-allowed");
+            assert_eq!(sent_to(&state, local, "OPTIONS /docs"), "options GET, HEAD, OPTIONS");
+        }
+    }
+    assert_eq!(sent_to(&state(), Some(address("127.0.0.1:80")), "GET /docs"), "404 not-found");
 }

@@ -4,10 +4,11 @@
 //! digits. Of a `keep` case the header fields that passed through the Python gateway must pass here as well. An
 //! expectation of an unknown kind is a fault, so that none is skipped in silence.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::case::{Case, Verdict};
 use crate::support::client::Response;
+use crate::support::multipart;
 use crate::support::origin::Recorded;
 use crate::support::wire::{self, Field};
 
@@ -144,7 +145,7 @@ fn request_differs(case: &Case, kind: &str, wanted: &Value, request: &Recorded) 
         "body" => differs("body", wanted, &Value::from(String::from_utf8_lossy(&request.body))),
         "json" => json_differs("body", wanted, &request.body),
         "form" => differs("form", &wanted["urlencoded"], &pairs(&request.body)),
-        "form_fields_any_order" => differs("form", &sorted(wanted), &sorted(&pairs(&request.body))),
+        "form_fields_any_order" => differs("form", &sorted(wanted), &sorted(&fields(request))),
         "body_same_as_client" => {
             (request.body != case.client_request.body.as_bytes()).then(|| "another body than was sent".to_owned())
         }
@@ -195,6 +196,15 @@ fn differs(what: &str, wanted: &Value, got: &Value) -> Option<String> {
 fn media_type(request: &Recorded) -> Value {
     let value = request.values("content-type").first().copied().map(lossy).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().into()
+}
+
+/// Names and values of a form, urlencoded or multipart.
+fn fields(request: &Recorded) -> Value {
+    if media_type(request) != "multipart/form-data" {
+        return pairs(&request.body);
+    }
+    let field = |part: multipart::Part| json!([lossy(&part.name), lossy(&part.content)]);
+    multipart::read(request).into_iter().map(field).collect()
 }
 
 fn is_form(request: &Recorded) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! `full.yaml` is written so that a line holds one key at most; what a key means is told from the keys around it.
 
+use crate::schema;
 use tollgate::gateway::Surroundings;
 use tollgate::server::{self, Source};
 use tollgate::telemetry::Telemetry;
@@ -73,10 +74,11 @@ impl Line {
     pub fn kind(&self) -> Kind {
         const NAMED_SCHEMAS: [&str; 4] = ["properties", "patternProperties", "dependentRequired", "dependentSchemas"];
         let last = self.parents.last().copied().unwrap_or_default();
-        if let Some(at) = self.parents.iter().position(|parent| parent.ends_with("_params")) {
-            let is_parameter = at + 1 == self.parents.len();
+        if let Some(at) = self.parents.iter().position(|parent| parent.ends_with("_params") || *parent == "schema") {
+            let is_parameter = at + 1 == self.parents.len() && self.parents[at] != "schema";
             return match () {
                 () if is_parameter && last == "path_params" => Kind::Name(Some("the gateway path has no parameter")),
+                () if last == "$defs" => Kind::Name(Some("leads nowhere")),
                 () if is_parameter || NAMED_SCHEMAS.contains(&last) => Kind::Name(None),
                 () => Kind::Keyword,
             };
@@ -96,8 +98,16 @@ impl Line {
     /// Values that are not of the key's type.
     pub fn wrong_values(&self) -> &'static [&'static str] {
         /// Keywords whose value is a schema or named ones: an empty mapping is one.
-        const MAPPINGS: [&str; 6] =
-            ["items", "dependentRequired", "unevaluatedItems", "additionalProperties", "propertyNames", "not"];
+        const MAPPINGS: [&str; 8] = [
+            "items",
+            "dependentRequired",
+            "unevaluatedItems",
+            "additionalProperties",
+            "propertyNames",
+            "not",
+            "contentSchema",
+            "$vocabulary",
+        ];
         match (self.kind(), self.key) {
             // Any list will do.
             (Kind::Keyword, "examples") => &["{}", "7"],
@@ -188,5 +198,32 @@ fn every_keyword_of_a_schema_is_in_the_full_file() {
     assert!(known.len() > 40, "{known:?}");
     for keyword in known {
         assert!(keywords.contains(&keyword), "`{keyword}` is in no schema of full.yaml");
+    }
+}
+
+/// The schema that editors have sees no meaning: what it takes may still be a problem, never the other way round.
+#[test]
+fn the_schema_refuses_misspelt_keys_and_wrong_types_too() {
+    let validator = schema::validator();
+    let refuses = |text: &str| !schema::refusals(&validator, text).is_empty();
+    for line in lines() {
+        let text = line.replaced_by(&format!("{}{}x: {}", line.indent, line.key, line.value), false);
+        let is_status = line.parents.last() == Some(&"responses");
+        let expected = is_status || matches!(line.kind(), Kind::Format | Kind::Keyword);
+        assert_eq!(refuses(&text), expected, "line {}: {}x, {:?}", line.number, line.key, line.kind());
+        for wrong in line.wrong_values() {
+            let text = line.replaced_by(&format!("{}{}: {wrong}", line.indent, line.key), true);
+            assert!(refuses(&text) || needs_the_compiler(&line, wrong), "line {}: {}: {wrong}", line.number, line.key);
+        }
+    }
+}
+
+/// What is only wrong together with something else.
+fn needs_the_compiler(line: &Line, wrong: &str) -> bool {
+    match (line.kind(), line.key) {
+        // Any JSON is of a right shape.
+        (Kind::Keyword, "const" | "default") => true,
+        (Kind::Keyword, "enum") => wrong == "[[]]",
+        _ => false,
     }
 }

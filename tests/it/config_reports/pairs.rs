@@ -76,7 +76,11 @@ const MEANINGS: [Meaning; 45] = [
     meaning("        minContains: 1", "        minContains: x", &[]),
     meaning("            type: integer", "            type: intger", &[]),
     meaning("        type: string", "        type: strng", &[]),
-    meaning("    body: any", "    # no body", &["routes.method", "routes.?"]),
+    meaning(
+        "    method: POST",
+        "    method: GET",
+        &["routes.methods", "routes.body", "routes.form_params", "routes.?"],
+    ),
 ];
 
 /// A fault of shape at a line of the full file.

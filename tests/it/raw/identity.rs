@@ -100,7 +100,7 @@ fn a_gateways_field_cannot_be_nominated_away() {
         let message = request("POST", "/keyed", &[("x-api-key", "secret"), ("connection", nominated)], b"abc");
         let status = stage.ask(&message).status;
         let seen = stage.origin.take();
-        // pingora refuses some of them, which is as good.
+        // Some of them are refused, which is as good.
         assert!(matches!((status, seen.len()), (200, 1) | (400, 0)), "{nominated}: {status}");
         for seen in seen {
             assert_eq!(seen.values("x-consumer-name"), [b"alice"], "{nominated}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{number, numbered};
 use crate::process::instance::{Instance, eventually};
-use crate::support::client::fetch;
+use crate::support::client::{ask, fetch, request};
 use crate::support::origin::Origin;
 
 fn watched(origin: &Origin, turn: usize) -> Value {
@@ -86,4 +86,26 @@ fn an_unwatched_file_is_read_at_sighup_only() {
     gateway.signal("HUP");
     gateway.logged("configuration refused, generation 2 goes on");
     assert_eq!(number(&fetch(gateway.public, "/echo")), 2);
+}
+
+#[test]
+fn a_schema_file_is_watched_too() {
+    let origin = Origin::start(super::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let schema = folder.path().join("order.json");
+    fs::write(&schema, r#"{"type": "integer"}"#).unwrap();
+    let mut file = watched(&origin, 1);
+    let route = json!({
+        "name": "order", "method": "POST", "gateway_path": "/order", "body": {"schema_file": schema},
+        "service": file["routes"][0]["service"], "auth": "public",
+    });
+    file["routes"].as_array_mut().unwrap().push(route);
+    let gateway = Instance::start(&file);
+    let status = || ask(gateway.public, &request("POST", "/order", &[], b"\"a\"")).status;
+    assert_eq!(status(), 422);
+    fs::write(&schema, r#"{"type": "string"}"#).unwrap();
+    assert!(eventually(|| status() == 200), "a changed schema is in force");
+    fs::write(&schema, r#"{"type": "strin"}"#).unwrap();
+    gateway.logged("configuration refused, generation 2 goes on");
+    assert_eq!(status(), 200);
 }

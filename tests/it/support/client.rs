@@ -2,9 +2,13 @@
 
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::DEADLINE;
 use super::wire::{self, Field, Framing};
+
+/// How long a server must say nothing to count as silent.
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// One connection to a server.
 pub struct Client {
@@ -30,10 +34,21 @@ impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("connect");
+        Self::over(stream)
+    }
+
+    /// The client's end of a connection.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).expect("set a read timeout");
         stream.set_write_timeout(Some(DEADLINE)).expect("set a write timeout");
         stream.set_nodelay(true).expect("set TCP_NODELAY");
         Self { reader: BufReader::new(stream) }
+    }
+
+    /// The same with more patience for answers.
+    pub fn patient(self, time: Duration) -> Self {
+        self.reader.get_ref().set_read_timeout(Some(time)).expect("set a read timeout");
+        self
     }
 
     /// Sends these bytes. A server that has answered and closed before it read them all is no error.
@@ -60,6 +75,15 @@ impl Client {
     /// Waits until the server closes the connection; `false` if it sends something or does not close in time.
     pub fn is_closed(&mut self) -> bool {
         matches!(wire::read_head(&mut self.reader), Ok(None))
+    }
+
+    /// Whether the server has nothing to say for a while.
+    pub fn is_silent(&mut self) -> bool {
+        let stream = self.reader.get_ref();
+        stream.set_read_timeout(Some(SILENCE)).expect("set a read timeout");
+        let silent = stream.peek(&mut [0]).is_err();
+        stream.set_read_timeout(Some(DEADLINE)).expect("set a read timeout");
+        silent
     }
 
     fn read(&mut self, framing: impl Fn(&wire::Head) -> Framing) -> io::Result<Response> {

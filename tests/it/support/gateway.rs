@@ -87,6 +87,11 @@ impl Gateway {
         self.admin.expect("the configuration has an admin listener")
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> Vec<String> {
         self.stderr.all()
@@ -163,7 +168,7 @@ fn written(config: &str) -> (TempDir, PathBuf) {
 }
 
 /// The lines of an output, as they come.
-pub(super) struct Lines {
+pub struct Lines {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -176,7 +181,7 @@ struct State {
 
 impl Lines {
     /// Reads them in a thread.
-    pub(super) fn of(output: impl Read + Send + 'static) -> Arc<Self> {
+    pub fn of(output: impl Read + Send + 'static) -> Arc<Self> {
         let lines = Arc::new(Self { state: Mutex::default(), changed: Condvar::new() });
         let filled = Arc::clone(&lines);
         thread::spawn(move || {
@@ -190,12 +195,13 @@ impl Lines {
         lines
     }
 
-    pub(super) fn all(&self) -> Vec<String> {
+    /// Those so far.
+    pub fn all(&self) -> Vec<String> {
         self.state.lock().unwrap().lines.clone()
     }
 
     /// The first wanted line at or after `from`, with its number; `None` when the output ends or time is up first.
-    pub(super) fn wait(&self, from: usize, time: Duration, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
+    pub fn wait(&self, from: usize, time: Duration, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
         let until = Instant::now() + time;
         let mut state = self.state.lock().unwrap();
         let mut seen = from;

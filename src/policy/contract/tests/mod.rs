@@ -1,13 +1,16 @@
 //! The contract as tables: a declaration, what a client sends, what the service gets or which rules are broken.
 
 mod body;
+mod document;
+mod encodings;
 mod faults;
+mod fields;
 mod properties;
 mod query;
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::*;
@@ -48,7 +51,7 @@ pub(super) fn members(json: &str) -> Vec<Member> {
 }
 
 pub(super) fn contract(body: BodyContract) -> Contract {
-    Contract { path: PathContract::default(), query: QueryContract::any(), body }
+    Contract { path: PathContract::default(), query: QueryContract::any(), fields: FieldContract::default(), body }
 }
 
 /// `! query.limit int_parsing, body.a.0 missing`, or what was written.
@@ -90,7 +93,43 @@ pub(super) fn headers(content_type: Option<&str>) -> HeaderMap {
     headers
 }
 
-fn sent(contract: Contract, content_type: Option<&str>, body: &[u8]) -> String {
+pub(super) fn header_parameters(json: &str) -> Vec<HeaderParameter> {
+    let compile = |one: &Written| {
+        let name = HeaderName::from_bytes(one.name.as_bytes()).unwrap();
+        HeaderParameter::compile(name, one.declared()).unwrap_or_else(|f| panic!("{f:?}"))
+    };
+    written(json).iter().map(compile).collect()
+}
+
+pub(super) fn cookie_contract(json: &str, undeclared: Undeclared) -> CookieContract {
+    let compile = |one: &Written| CookieParameter::compile(one.declared()).unwrap_or_else(|f| panic!("{f:?}"));
+    CookieContract::new(written(json).iter().map(compile).collect(), undeclared, vec!["session".into()])
+}
+
+/// A client's fields, as they came.
+pub(super) fn fields(sent: &[(&str, &[u8])]) -> HeaderMap {
+    let field = |(name, value): &(&str, &[u8])| {
+        (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value).unwrap())
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in sent.iter().map(field) {
+        headers.append(name, value);
+    }
+    headers
+}
+
+/// What the service gets of a client's fields; nothing when there are violations.
+pub(super) fn passed(contract: &FieldContract, mut headers: HeaderMap) -> Result<HeaderMap, Violations> {
+    let mut violations = Violations::new();
+    let checked = contract.check(&headers, &mut violations);
+    if !violations.is_empty() {
+        return Err(violations);
+    }
+    checked.write(&mut headers);
+    Ok(headers)
+}
+
+pub(super) fn sent(contract: Contract, content_type: Option<&str>, body: &[u8]) -> String {
     let mut violations = Violations::new();
     let media = contract.accept(&headers(content_type)).unwrap();
     let text = match contract.check_body(media, body, &mut violations) {
