@@ -4,6 +4,8 @@
 //! [`Damage`] knows which places are lost to that: blanks stand for them, or they are left out. [`Damage::filter`]
 //! takes the report of such a compilation, moves its places back to where they are written, and drops every problem
 //! that mending the damage could make disappear. It errs towards silence: what is dropped comes in the next run.
+//!
+//! The name of a header is written in any case and known in lower case, so keys are compared without regard to case.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +16,7 @@ use super::schema_files::SchemaFiles;
 /// Sections whose problems are those of one of their items.
 const ITEMS: [&str; 6] = ["listeners", "services", "authenticators", "plans", "consumers", "routes"];
 
-/// The damaged places of a configuration, as they are written.
+/// The damaged places of a configuration, as they are written, but for the case of keys.
 #[derive(Debug, Clone, Default)]
 pub struct Damage {
     /// Places whose value is not known.
@@ -34,7 +36,8 @@ impl Damage {
     }
 
     /// Says that the value at a place is not known.
-    pub(super) fn lose(&mut self, Place(steps): Place) {
+    pub(super) fn lose(&mut self, place: Place) {
+        let steps = folded(&place);
         for length in 0..steps.len() {
             self.around.insert(steps[..length].to_vec());
         }
@@ -44,7 +47,7 @@ impl Damage {
     /// Says that an element is not known and left out of its list.
     pub(super) fn leave_out(&mut self, list: &Place, index: usize) {
         self.lose(list.clone().index(index));
-        let positions = self.left_out.entry(list.0.clone()).or_default();
+        let positions = self.left_out.entry(folded(list)).or_default();
         let at = positions.partition_point(|before| *before < index);
         if positions.get(at) != Some(&index) {
             positions.insert(at, index);
@@ -52,16 +55,18 @@ impl Damage {
     }
 
     /// Says that a mapping, which has these keys, has one that nobody knows.
-    pub(super) fn open(&mut self, Place(mapping): Place, keys: impl IntoIterator<Item = String>) {
+    pub(super) fn open(&mut self, mapping: Place, keys: impl IntoIterator<Item = String>) {
+        let mapping = folded(&mapping);
         for length in 0..=mapping.len() {
             self.around.insert(mapping[..length].to_vec());
         }
+        let keys = keys.into_iter().map(|key| key.to_ascii_lowercase());
         self.open.entry(mapping).or_default().extend(keys);
     }
 
     /// Whether nothing is known of a place: it is lost, in something lost, or perhaps there under another key.
     pub(super) fn hides(&self, place: &Place) -> bool {
-        let steps = place.0.as_slice();
+        let steps = folded(place);
         (0..=steps.len()).any(|length| {
             let (before, rest) = steps.split_at(length);
             let absent = |keys: &HashSet<String>| matches!(rest, [Step::Key(key), ..] if !keys.contains(key));
@@ -71,12 +76,18 @@ impl Damage {
 
     /// Whether a place is hidden or has damage in it.
     fn touches(&self, place: &Place) -> bool {
-        self.hides(place) || self.around.contains(&place.0)
+        self.hides(place) || self.surrounded_by(place)
+    }
+
+    /// Whether a place has damage in it.
+    fn surrounded_by(&self, place: &Place) -> bool {
+        self.around.contains(&folded(place))
     }
 
     /// Whether [`Self::hides`] holds for the field of any element of a list.
     fn touches_each(&self, list: &Place, field: &str) -> bool {
-        let within = |steps: &'_ [Step]| steps.strip_prefix(list.0.as_slice()).map(<[Step]>::to_vec);
+        let around = folded(list);
+        let within = |steps: &'_ [Step]| steps.strip_prefix(around.as_slice()).map(<[Step]>::to_vec);
         let lost = |steps: &Vec<Step>| match within(steps).as_deref() {
             Some([_, Step::Key(key), ..]) => key == field,
             Some([_]) => true,
@@ -92,10 +103,15 @@ impl Damage {
     pub(super) fn written(&self, place: Place) -> Place {
         let mut steps: Vec<Step> = Vec::with_capacity(place.0.len());
         for step in place.0 {
-            let step = match (step, self.left_out.get(&steps)) {
-                (Step::Index(index), Some(positions)) => Step::Index(with_left_out(positions, index)),
-                (step, _) => step,
+            let before = Place(steps);
+            let step = match step {
+                Step::Index(index) => match self.left_out.get(&folded(&before)) {
+                    Some(positions) => Step::Index(with_left_out(positions, index)),
+                    None => step,
+                },
+                Step::Key(_) => step,
             };
+            steps = before.0;
             steps.push(step);
         }
         Place(steps)
@@ -103,9 +119,9 @@ impl Damage {
 
     /// Where something that is written at `place` is in what is left: the inverse of [`Self::written`].
     pub(super) fn left(&self, place: &Place) -> Option<Place> {
-        let mut steps = place.0.clone();
+        let (mut steps, around) = (place.0.clone(), folded(place));
         for (length, step) in steps.iter_mut().enumerate() {
-            let (Step::Index(index), Some(positions)) = (step, self.left_out.get(&place.0[..length])) else { continue };
+            let (Step::Index(index), Some(positions)) = (step, self.left_out.get(&around[..length])) else { continue };
             match positions.binary_search(index) {
                 Ok(_) => return None,
                 Err(before) => *index -= before,
@@ -137,13 +153,22 @@ impl Damage {
             return self.touches(&problem.place);
         }
         grounds.into_iter().any(|ground| match ground {
-            Ground::At(place) if SchemaFiles::hold(&place) => self.around.contains(&place.0),
+            Ground::At(place) if SchemaFiles::hold(&place) => self.surrounded_by(&place),
             Ground::At(place) => self.touches(&self.written(place)),
             Ground::Each(list, field) => {
                 *asked.entry(Ground::Each(list.clone(), field)).or_insert_with(|| self.touches_each(&list, field))
             }
         })
     }
+}
+
+/// The steps of a place, their keys in lower case.
+fn folded(place: &Place) -> Vec<Step> {
+    let step = |step: &Step| match step {
+        Step::Key(key) => Step::Key(key.to_ascii_lowercase()),
+        Step::Index(index) => Step::Index(*index),
+    };
+    place.0.iter().map(step).collect()
 }
 
 /// The route, service, consumer, … of a place, or the section where it has no such items.
@@ -185,6 +210,8 @@ mod tests {
         damage.leave_out(&place("routes"), 1);
         damage.leave_out(&place("routes.3.tags"), 0);
         damage.open(place("routes.5"), ["name", "nmae"].map(str::to_owned));
+        damage.lose(place("routes.6.header_params.X-A.default"));
+        damage.leave_out(&place("routes.6.header_params.X-A.examples"), 0);
         damage
     }
 
@@ -196,6 +223,7 @@ mod tests {
             ("routes.1.tags.0", "routes.3.tags.1"),
             ("routes.2.tags.0", "routes.5.tags.0"),
             ("routes.7", "routes.10"),
+            ("routes.3.header_params.x-a.examples.0", "routes.6.header_params.x-a.examples.1"),
             ("services.x.targets.1", "services.x.targets.1"),
         ] {
             assert_eq!(damage().written(place(left)), place(written), "{left}");
@@ -224,6 +252,9 @@ mod tests {
             ("routes.5", false, true),
             ("routes.5.name", false, false),
             ("routes.5.method", true, true),
+            ("routes.6.header_params.x-a", false, true),
+            ("routes.6.header_params.x-a.default", true, true),
+            ("routes.6.header_params.x-a.type", false, false),
             ("", false, true),
         ] {
             assert_eq!((damage.hides(&place(at)), damage.touches(&place(at))), (hidden, touched), "{at}");

@@ -11,6 +11,7 @@ listeners:
 - { address: 127.0.0.1:8080 }
 - { address: 127.0.0.1:8081 }
 admin: { address: 127.0.0.1:9090 }
+docs: { listener: 127.0.0.1:8081, servers: [/v1] }
 services: { a: { url: http://a }, b: { url: http://b } }
 authenticators: { key: { api_key: { header: x-key } } }
 plans: { free: { total: [5/second, 9/day] } }
@@ -18,7 +19,8 @@ consumers: { ann: { plan: free, api_keys: [{ sha256: SHA }] } }
 defaults: { auth: [key] }
 routes:
 - { name: one, method: GET, gateway_path: /one, service: a, limits: [{ rate: 5/second, by: route }] }
-- { name: two, method: GET, gateway_path: \"/two/{x}\", service: b, query_params: { q: { type: string } } }
+- { name: two, method: GET, gateway_path: \"/two/{x}\", service: b, query_params: { q: { type: string } }, \
+  header_params: { X-B: { type: string } } }
 ";
 
 /// A text of the good configuration and what stands there instead.
@@ -115,6 +117,36 @@ fn what_is_certain_is_reported() {
             ("x-key", "a b"),
             &["authenticators.key.api_key.header: a key cannot be sent as header `a b`"],
         ),
+        (
+            "a header's fault beside one that is written in capitals and faulty",
+            ("X-B: { type: string", "X-B: { type: integer, default: '${file:none}'"),
+            ("service: b", "service: b, cookie_params: { a: { typ: string } }"),
+            &["routes[1].cookie_params.a.typ: unknown keyword `typ`"],
+        ),
+        (
+            "a header that no route may declare",
+            ("header: x-key", "header: x-key, forward: 7"),
+            ("X-B:", "Via:"),
+            &["routes[1].header_params.via: `via`: the proxy writes this header itself"],
+        ),
+        (
+            "a schema of a whole reply, at its properties of any name",
+            ("name: two", "name: 7"),
+            ("service: b", "service: b, response_model: { schema: { properties: { 404: { typ: string } } } }"),
+            &["routes[1].response_model.schema.properties.404.typ: unknown keyword `typ`"],
+        ),
+        (
+            "a route that the description hides, and that cannot be made",
+            ("service: a", "service: 7"),
+            ("/one", "/docs"),
+            &["routes[0].gateway_path: the description of the API is served at `/docs` of listener `127.0.0.1:8081`"],
+        ),
+        (
+            "a base URL of the description",
+            ("listener: 127.0.0.1:8081", "listener: 7"),
+            ("/v1", "v1"),
+            &["docs.servers[0]: `v1` is no base URL"],
+        ),
     ]);
 }
 
@@ -172,5 +204,44 @@ fn what_may_follow_from_the_shape_is_not() {
             ("ann: {", "bob: { plan: free, api_keys: [] }, ann: {"),
             &["consumers.bob: consumer `bob` has no key, so nobody can call as it"],
         ),
+        ("the key may pass", ("header: x-key", "header: x-key, forward: 7"), ("X-B:", "X-Key:"), &[]),
+        (
+            "the route may be public",
+            ("name: two", "name: two, ath: public"),
+            ("service: b", "service: b, cookie_params: { c: {} }, request_headers: { allow: [x-key] }"),
+            &[],
+        ),
+        ("any body may be meant", ("name: two", "name: two, bdy: any"), ("X-B:", "Content-Type:"), &[]),
+        (
+            "the other header may be another",
+            ("X-B: { type: string", "X-B: { default: '${file:none}'"),
+            ("service: b", "service: b, request_headers: { allow: [x_b] }"),
+            &[],
+        ),
+        (
+            "the schema may be under another key",
+            ("name: two", "name: two, body: { scheme: {} }"),
+            ("service: b", "service: b, response_model: {}"),
+            &["routes[1].response_model: no schema is given"],
+        ),
+        (
+            "a file may be that large",
+            ("name: one", "name: one, max_bdy: 9MiB"),
+            ("method: GET", "method: POST, form_params: { f: { type: file, max_size: 2MiB } }"),
+            &[],
+        ),
+        (
+            "an admin listener is under another key",
+            ("version: 1", "version: 1\nadmn: {}"),
+            ("admin: { address: 127.0.0.1:9090 }\ndocs: { listener: 127.0.0.1:8081", "docs: { listener: admin"),
+            &[],
+        ),
+        (
+            "another listener is meant",
+            ("127.0.0.1:8080", "x"),
+            ("listener: 127.0.0.1:8081", "listener: 127.0.0.1:8082"),
+            &[],
+        ),
+        ("another method is meant", ("method: GET", "method: 7"), ("/one", "/docs"), &[]),
     ]);
 }

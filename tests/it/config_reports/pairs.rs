@@ -31,7 +31,7 @@ const REQUESTS: &[&str] =
     &["routes.name", "routes.host", "routes.method", "routes.methods", "routes.gateway_path", "routes.?"];
 
 /// Every kind of problem that the compiler finds, where one line of the full file can make it.
-const MEANINGS: [Meaning; 45] = [
+const MEANINGS: [Meaning; 62] = [
     meaning("  address: 127.0.0.1:9090", "  address: 0.0.0.0:9090", &[]),
     meaning("  address: 127.0.0.1:9090", "  address: 0.0.0.0:8080", &["listeners"]),
     meaning("  - 10.0.0.0/8", "  - 0.0.0.0/0", &[]),
@@ -81,6 +81,27 @@ const MEANINGS: [Meaning; 45] = [
         "    method: GET",
         &["routes.methods", "routes.body", "routes.form_params", "routes.?"],
     ),
+    meaning("  listener: 0.0.0.0:8080", "  listener: 0.0.0.0:8081", &["listeners"]),
+    meaning("    - https://api.example.com", "    - api.example.com", &[]),
+    meaning(
+        "    gateway_path: /sign-up",
+        "    gateway_path: /docs",
+        &["docs.listener", "listeners", "routes.method", "routes.methods", "routes.?"],
+    ),
+    meaning("      x-tenant:", "      Via:", &[]),
+    meaning("      x-tenant:", "      Content-Type:", &["routes.body", "routes.?"]),
+    meaning("      x-tenant:", "      X-Api-Key:", &["authenticators", "routes.auth", "routes.?"]),
+    meaning("      theme:", "      session:", &["authenticators", "routes.auth", "routes.?"]),
+    meaning("      theme:", "      a b:", &[]),
+    meaning("        - accept", "        - te", &[]),
+    meaning("        - accept", "        - X-Api-Key", &["authenticators", "routes.auth", "routes.?"]),
+    meaning("        - accept", "        - x_tenant", &["routes.header_params", "routes.?"]),
+    meaning("        max_size: 5MiB", "        max_size: 16MiB", &["routes.max_body", "routes.?"]),
+    meaning("        content_types: [image/png, image/*]", "        content_types: [png]", &[]),
+    meaning("          max_size: 1MiB", "          max_size: much", &[]),
+    meaning("        $ref: \"#/$defs/tree\"", "        $ref: \"#/$defs/three\"", &[]),
+    meaning("            $anchor: tree", "            $anchr: tree", &[]),
+    meaning("          - id", "          - 7", &[]),
 ];
 
 /// A fault of shape at a line of the full file.
