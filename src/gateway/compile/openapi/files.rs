@@ -21,7 +21,7 @@ impl Names {
     pub(super) fn add(&mut self, files: &SchemaFiles, document: &Place, components: &mut Components) -> Option<Value> {
         let needed = files.documents.get(document)?;
         let unknown: Vec<usize> = needed.iter().map(|(_, file)| *file).collect();
-        let unknown = unknown.into_iter().filter(|file| self.0.get(file).is_none());
+        let unknown = unknown.into_iter().filter(|file| !self.0.contains_key(file));
         let mut added: Vec<usize> = unknown.collect();
         added.dedup();
         for &file in &added {
