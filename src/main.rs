@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
 use tollgate::gateway::{self, Surroundings};
-use tollgate::server::{self, Checked, Demo, Purpose, Setup, Source, StartError};
+use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
 use tollgate::telemetry::{self, Telemetry};
 
 mod commands;
@@ -52,8 +52,8 @@ enum Command {
     Run(RunArgs),
     /// Report every problem of a configuration, with file, line and column.
     ///
-    /// First all keys and values that are wrong by themselves; when there are none, all that are wrong together:
-    /// references, paths, schemas, limits. Exits with 1 when there is an error; warnings alone exit with 0.
+    /// Keys, values, references, paths, schemas, limits: all at once. What may only follow from another fault comes
+    /// when that is mended. Exits with 1 when there is an error; warnings alone exit with 0.
     Check {
         /// The configuration file.
         file: PathBuf,
@@ -199,7 +199,7 @@ fn check(file: &Path, format: ReportFormat) -> ExitCode {
         ReportFormat::Json => format!("{:#}\n", checked.report.to_json(&checked.sources)),
         ReportFormat::Text => {
             let mut text = render(&checked.report, &checked.sources);
-            if checked.loaded.is_none() {
+            if checked.extent == Extent::Syntax {
                 text.push_str("note: references, paths and schemas are checked once these are mended\n");
             }
             if let Some(gateway) = &checked.gateway {

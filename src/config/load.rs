@@ -1,4 +1,4 @@
-//! From files to a [`Config`].
+//! From files to a [`Config`], or to what is left of one.
 //!
 //! Each file is read, parsed, its merges and placeholders resolved; then the included files are put together with the
 //! main one and the whole is decoded. Faults in the files are all found before the configuration is given up. The
@@ -21,7 +21,9 @@ use ring::digest;
 use serde_yaml::Value;
 
 use super::Config;
-use super::decode::{Fault, MOST_FAULTS, decode};
+use super::damage::Damage;
+use super::decode::{Decoded, Fault, MOST_FAULTS, read};
+use super::mask::mask_report;
 use super::place::{On, Place};
 use super::report::{Locator, Report, Sources, Spot};
 use parse::Fail;
@@ -46,9 +48,54 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
-/// Reads the configuration at `path`. `env` gives the environment's variables. There is a configuration exactly when
-/// the report has no error.
-pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Loaded>, Report, Sources) {
+/// What is left of a configuration that was read with errors.
+///
+/// Invariant: nothing that runs is made of it. Its parts are only shown to the compiler for the sake of the report.
+#[derive(Debug, Clone)]
+pub struct Damaged {
+    config: Config,
+    damage: Damage,
+    /// The values that came from placeholders, as places in `config`.
+    interpolated: Vec<Place>,
+}
+
+/// What came of reading a configuration.
+#[derive(Debug, Clone)]
+pub enum Loading {
+    /// Everything, without an error.
+    Whole(Box<Loaded>),
+    /// What is left beside the errors.
+    Damaged(Box<Damaged>),
+    /// Nothing that could be judged.
+    Nothing,
+}
+
+impl Loading {
+    /// The configuration, if there was no error.
+    pub fn whole(self) -> Option<Loaded> {
+        match self {
+            Self::Whole(loaded) => Some(*loaded),
+            Self::Damaged(_) | Self::Nothing => None,
+        }
+    }
+}
+
+impl Damaged {
+    /// What is left, with blanks in it: to be judged, not to run.
+    pub fn rest(&self) -> &Config {
+        &self.config
+    }
+
+    /// Those problems found in [`Self::rest`] that are none of the damage's, where they are written.
+    pub fn judge(&self, mut found: Report) -> Report {
+        mask_report(&self.config, &self.interpolated, &mut found);
+        self.damage.filter(found)
+    }
+}
+
+/// Reads the configuration at `path`. `env` gives the environment's variables. It is whole exactly when the report has
+/// no error.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Loading, Report, Sources) {
     let mut loader = Loader::new(env);
     let name = path.display().to_string();
     match read_file(path, LARGEST_FILE) {
@@ -68,7 +115,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Loaded
 
 /// Reads a configuration that stands in a text called `name`. There are no files and no environment in it: `include`
 /// and placeholders without a default are problems.
-pub fn load_text(name: &str, text: impl AsRef<[u8]>) -> (Option<Loaded>, Report, Sources) {
+pub fn load_text(name: &str, text: impl AsRef<[u8]>) -> (Loading, Report, Sources) {
     let mut loader = Loader::new(&|_| None);
     let text = text.as_ref();
     if u64::try_from(text.len()).is_ok_and(|length| length <= LARGEST_FILE) {
@@ -84,6 +131,8 @@ struct Loader<'e> {
     report: Report,
     sources: Sources,
     files: Vec<PathBuf>,
+    /// How many of the errors are placeholders that stand for nothing.
+    unset: usize,
     /// Where the named file is; absent: there are no files.
     directory: Option<PathBuf>,
     /// The merged value, once every file could be parsed.
@@ -93,7 +142,7 @@ struct Loader<'e> {
 impl<'e> Loader<'e> {
     fn new(env: &'e dyn Fn(&str) -> Option<String>) -> Self {
         let (report, sources) = (Report::default(), Sources::default());
-        Self { env, report, sources, files: Vec::new(), directory: None, value: None }
+        Self { env, report, sources, files: Vec::new(), unset: 0, directory: None, value: None }
     }
 
     fn main(&mut self, name: String, bytes: Vec<u8>, directory: Option<&Path>) {
@@ -117,9 +166,12 @@ impl<'e> Loader<'e> {
         };
         let mut faults = Vec::new();
         parse::merge(&mut value, &Place::root(), &mut faults);
-        let mut world = World { env: self.env, directory, files: &mut self.files };
-        placeholder::resolve(&mut value, &Place::root(), &mut world, &mut faults);
         self.faults_in(file, faults);
+        let mut unset = Vec::new();
+        let mut world = World { env: self.env, directory, files: &mut self.files };
+        placeholder::resolve(&mut value, &Place::root(), &mut world, &mut unset);
+        self.unset += unset.len().min(MOST_FAULTS);
+        self.faults_in(file, unset);
         (file, Some(value))
     }
 
@@ -151,38 +203,52 @@ impl<'e> Loader<'e> {
         }
     }
 
-    fn finish(mut self) -> (Option<Loaded>, Report, Sources) {
-        let loaded = match self.value.take() {
+    fn finish(mut self) -> (Loading, Report, Sources) {
+        let loading = match self.value.take() {
             Some(value) if is_other_version(&value) => {
                 self.refuse_version();
-                None
+                Loading::Nothing
             }
             Some(value) => self.decode(&value),
-            None => None,
+            None => Loading::Nothing,
         };
         if self.report.problems().len() >= MOST_FAULTS {
             self.report.warning(Place::root(), "there may be more problems than are shown here");
         }
-        let loaded = loaded.filter(|_| !self.report.has_errors());
-        (loaded, self.report, self.sources)
+        (loading, self.report, self.sources)
     }
 
-    fn decode(&mut self, value: &Value) -> Option<Loaded> {
-        let (config, faults) = decode::<Config>(value);
-        for fault in faults {
-            self.report.fault(fault);
-        }
-        let mut config = config?;
-        if config.version != VERSION {
+    fn decode(&mut self, value: &Value) -> Loading {
+        // Of what is wrong with files, only placeholders have their place in the value.
+        let is_complete = self.report.errors() == self.unset;
+        let (mut config, mut damage) = match read::<Config>(value) {
+            Decoded::Whole(config) => (config, Box::default()),
+            Decoded::Faulty { faults, rest } => {
+                faults.into_iter().for_each(|fault| _ = self.report.fault(fault));
+                match rest {
+                    Some(rest) => rest,
+                    None => return Loading::Nothing,
+                }
+            }
+        };
+        let (mut interpolated, mut unset) = (Vec::new(), Vec::new());
+        placeholder::places(value, &Place::root(), &mut interpolated, &mut unset);
+        unset.into_iter().for_each(|place| damage.lose(place));
+        if config.version != VERSION && !damage.hides(&Place::root().key("version")) {
             self.refuse_version();
-            return None;
+            return Loading::Nothing;
         }
-        let mut interpolated = Vec::new();
-        placeholder::places(value, &Place::root(), &mut interpolated);
-        config.schema_files = schemas::load(self, &config);
-        let text_hash = hash(value, config.schema_files.files.iter().map(|file| &file.schema));
-        let files = std::mem::take(&mut self.files);
-        Some(Loaded { config, text_hash, interpolated, files })
+        config.schema_files = schemas::load(self, &config, &mut damage);
+        if !self.report.has_errors() && damage.is_empty() {
+            let text_hash = hash(value, config.schema_files.files.iter().map(|file| &file.schema));
+            let files = std::mem::take(&mut self.files);
+            return Loading::Whole(Box::new(Loaded { config, text_hash, interpolated, files }));
+        }
+        if !is_complete {
+            return Loading::Nothing;
+        }
+        let interpolated = interpolated.iter().filter_map(|place| damage.left(place)).collect();
+        Loading::Damaged(Box::new(Damaged { config, damage: *damage, interpolated }))
     }
 
     fn refuse_version(&mut self) {

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Loaded, Place, Report, Step};
+use super::{Config, Loaded, Place, Report, Step};
 
 /// What stands for a secret.
 pub(super) const MASK: &str = "***";
@@ -33,24 +33,29 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// Masks what came from placeholders in what problems say: a report is printed, logged and sent. A value stands
-    /// in backticks there, or a part of it where the problem is its own.
+    /// Masks what came from placeholders in what problems say.
     pub fn mask_report(&self, report: &mut Report) {
-        if self.interpolated.is_empty() || report.problems().is_empty() {
-            return;
-        }
-        let value = serde_json::to_value(&self.config).unwrap_or_default();
-        let text_at = |place: &Place| find(&value, place).and_then(Value::as_str);
-        let secrets: Vec<_> = self.interpolated.iter().filter_map(|place| Some((place, text_at(place)?))).collect();
-        for problem in report.problems_mut() {
-            let is_secret = |quoted: &str| {
-                let own = |place: &Place, secret: &str| *place == problem.place && secret.contains(quoted);
-                secrets.iter().any(|(place, secret)| *secret == quoted || own(place, secret))
-            };
-            let masked = mask_quoted(&problem.message, is_secret);
-            let help = problem.help.as_deref().map(|help| mask_quoted(help, is_secret));
-            (problem.message, problem.help) = (masked, help);
-        }
+        mask_report(&self.config, &self.interpolated, report);
+    }
+}
+
+/// Masks what came from placeholders in what problems say: a report is printed, logged and sent. A value stands in
+/// backticks there, or a part of it where the problem is its own. `interpolated` says where the values are in `config`.
+pub(super) fn mask_report(config: &Config, interpolated: &[Place], report: &mut Report) {
+    if interpolated.is_empty() || report.problems().is_empty() {
+        return;
+    }
+    let value = serde_json::to_value(config).unwrap_or_default();
+    let text_at = |place: &Place| find(&value, place).and_then(Value::as_str);
+    let secrets: Vec<_> = interpolated.iter().filter_map(|place| Some((place, text_at(place)?))).collect();
+    for problem in report.problems_mut() {
+        let is_secret = |quoted: &str| {
+            let own = |place: &Place, secret: &str| *place == problem.place && secret.contains(quoted);
+            secrets.iter().any(|(place, secret)| *secret == quoted || own(place, secret))
+        };
+        let masked = mask_quoted(&problem.message, is_secret);
+        let help = problem.help.as_deref().map(|help| mask_quoted(help, is_secret));
+        (problem.message, problem.help) = (masked, help);
     }
 }
 
@@ -100,9 +105,11 @@ routes:
     request_headers: { set: { authorization: Bearer abc, x-team: blue } }
 ";
         std::fs::write(file.path(), text).unwrap();
-        let (loaded, report, sources) = load(file.path(), &|_| Some("secret.internal".to_owned()));
-        let masked =
-            loaded.unwrap_or_else(|| panic!("{}", report.render(&sources, crate::config::Color::Never))).masked();
+        let (loading, report, sources) = load(file.path(), &|_| Some("secret.internal".to_owned()));
+        let masked = loading
+            .whole()
+            .unwrap_or_else(|| panic!("{}", report.render(&sources, crate::config::Color::Never)))
+            .masked();
         let shown = masked.to_string();
         for secret in ["secret.internal", "9f86d081", "Bearer abc"] {
             assert!(!shown.contains(secret), "{secret} in {shown}");

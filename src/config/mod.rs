@@ -5,8 +5,10 @@
 //! looked up, no reference followed. What runs is [`crate::gateway::Gateway`], made by `gateway::compile`.
 //!
 //! [`load()`] reads the files, [`decode()`] turns the YAML value into a [`Config`] and goes on after a fault so that
-//! every problem is found at once, and [`Report`] shows each at its line and column.
+//! every problem is found at once, and [`Report`] shows each at its line and column. What is left of a file with faults
+//! is a [`Damaged`]: it can be judged, never run.
 
+mod damage;
 mod decode;
 mod load;
 mod mask;
@@ -22,7 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use decode::{Fault, decode};
-pub use load::{Loaded, load, load_text};
+pub use load::{Damaged, Loaded, Loading, load, load_text};
 pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
 pub use schema::json_schema;

@@ -42,6 +42,17 @@ pub struct Problem {
     pub help: Option<String>,
     /// The spot in the text, where it is known without the place: syntax errors, files that cannot be merged.
     pub spot: Option<Spot>,
+    /// What makes it a problem, beside its own place being as it is; absent: anything in its route, service, ….
+    pub(super) grounds: Option<Vec<Ground>>,
+}
+
+/// Something in the configuration that makes a problem one: were it otherwise, the problem might not be there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Ground {
+    /// What is, or is not, at this place.
+    At(Place),
+    /// This field of every element of this list.
+    Each(Place, &'static str),
 }
 
 /// Bytes of one file.
@@ -69,6 +80,31 @@ impl Problem {
     /// Points at the key instead of the value.
     pub fn on_key(&mut self) -> &mut Self {
         self.on = On::Key;
+        self
+    }
+
+    /// Says that it is a problem whatever else is written: nothing but its own place can mend it.
+    pub fn by_itself(&mut self) -> &mut Self {
+        self.grounds.get_or_insert_default();
+        self
+    }
+
+    /// Says that it is a problem because of its own place and what is, or is not, at this one, and at those said in
+    /// further calls. Where other parts of the configuration are faulty, a problem is only reported when its grounds
+    /// are not.
+    pub fn given(&mut self, place: Place) -> &mut Self {
+        self.grounds.get_or_insert_default().push(Ground::At(place));
+        self
+    }
+
+    /// Says that it is a problem because of what these keys of a mapping are, or because they are not there.
+    pub fn given_keys(&mut self, mapping: &Place, keys: &[&str]) -> &mut Self {
+        keys.iter().fold(self, |problem, key| problem.given(mapping.clone().key(*key)))
+    }
+
+    /// Says that it is a problem because of this field of all elements of a list.
+    pub fn given_each(&mut self, list: Place, field: &'static str) -> &mut Self {
+        self.grounds.get_or_insert_default().push(Ground::Each(list, field));
         self
     }
 
@@ -108,6 +144,10 @@ impl Report {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
+    pub(super) fn errors(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
     /// All problems, in the order in which they were found.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -117,9 +157,22 @@ impl Report {
         &mut self.problems
     }
 
+    pub(super) fn push(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
     fn add(&mut self, severity: Severity, place: Place, message: String) -> &mut Problem {
-        let problem = Problem { severity, place, on: On::Value, message, help: None, spot: None };
+        let problem = Problem { severity, place, on: On::Value, message, help: None, spot: None, grounds: None };
         self.problems.push_mut(problem)
+    }
+}
+
+impl IntoIterator for Report {
+    type Item = Problem;
+    type IntoIter = std::vec::IntoIter<Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.problems.into_iter()
     }
 }
 
@@ -133,15 +186,50 @@ pub fn suggest<'a>(word: &str, defined: impl Iterator<Item = &'a str>) -> String
     }
 }
 
-/// The candidate that differs from `word` in a third of its letters at most.
+/// The candidate that differs from `word` in a third of its letters at most. Most of many candidates are passed over
+/// without a close look: a large file with many faults asks for each fault and each name.
 pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let length = |text: &str| text.chars().count();
-    candidates
-        .iter()
-        .map(|candidate| (strsim::osa_distance(word, candidate), *candidate))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| distance * 3 <= length(word).max(length(candidate)))
-        .map(|(_, candidate)| candidate)
+    if let Some(same) = candidates.iter().find(|candidate| **candidate == word) {
+        return Some(same);
+    }
+    let (length, letters) = (word.chars().count(), letters(word));
+    let mut best: Option<(usize, &str)> = None;
+    for candidate in candidates {
+        let other = candidate.chars().count();
+        let most = match best {
+            Some((1, _)) => break,
+            Some((distance, _)) => (distance - 1).min(length.max(other) / 3),
+            None => length.max(other) / 3,
+        };
+        // One change adds or removes two kinds of letter at most.
+        let unlike = (letters ^ self::letters(candidate)).count_ones().div_ceil(2) as usize;
+        if length.abs_diff(other).max(unlike) > most {
+            continue;
+        }
+        let (word, candidate_rest) = unlike_middles(word, candidate);
+        let distance = strsim::osa_distance(word, candidate_rest);
+        if distance <= most {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}
+
+/// Which kinds of byte a text has, those that differ by 128 taken together.
+fn letters(text: &str) -> u128 {
+    text.bytes().fold(0, |letters, byte| letters | 1 << (byte & 127))
+}
+
+/// Two texts without what they have in common at the beginning and the end; the distance is the same.
+fn unlike_middles<'a, 'b>(one: &'a str, other: &'b str) -> (&'a str, &'b str) {
+    if !one.is_ascii() || !other.is_ascii() {
+        return (one, other);
+    }
+    let same = |(one, other): &(u8, u8)| one == other;
+    let start = one.bytes().zip(other.bytes()).take_while(same).count();
+    let (one, other) = (&one[start..], &other[start..]);
+    let end = one.bytes().rev().zip(other.bytes().rev()).take_while(same).count();
+    (&one[..one.len() - end], &other[..other.len() - end])
 }
 
 /// The words, or the first of many.

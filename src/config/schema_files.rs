@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::place::Place;
+use super::place::{Place, Step};
+
+/// Where files are in places. No key of a configuration is called so.
+const SECTION: &str = "schema_files";
 
 /// All schema files of a configuration, and which of them each document needs.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +34,12 @@ pub struct SchemaFile {
 impl SchemaFiles {
     /// The place that stands for a file in a report.
     pub fn place(file: usize) -> Place {
-        Place::root().key("schema_files").index(file)
+        Place::root().key(SECTION).index(file)
+    }
+
+    /// Whether a place is in one of the files.
+    pub(super) fn hold(place: &Place) -> bool {
+        matches!(place.0.first(), Some(Step::Key(key)) if key == SECTION)
     }
 
     /// The file that a document names, where it has been read.

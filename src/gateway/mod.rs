@@ -29,7 +29,7 @@ use crate::policy::limit::{Limit, Subject};
 use crate::policy::rejection::Format;
 use crate::telemetry::RouteMetrics;
 
-pub use compile::{Surroundings, compile, openapi};
+pub use compile::{Surroundings, compile, judge, openapi};
 pub use router::Router;
 pub use service::{HostHeader, Service, Target, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};

@@ -19,7 +19,7 @@ use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 
-use crate::config::{self, Config, Report, Sources};
+use crate::config::{self, Config, Loading, Report, Sources};
 use crate::demo;
 use crate::gateway::{self, Gateway, Surroundings};
 use crate::proxy::{GuardedApp, Listening, Proxy, State, UploadDisk};
@@ -89,8 +89,10 @@ pub enum StartError {
 pub struct Checked {
     /// The generation, unless there are errors.
     pub gateway: Option<Gateway>,
-    /// The configuration as written, unless it could not be read.
+    /// The configuration as written, unless its shape is wrong.
     pub loaded: Option<config::Loaded>,
+    /// How much of it the report is about.
+    pub extent: Extent,
     /// All problems and warnings.
     pub report: Report,
     /// The texts that the report points into.
@@ -106,24 +108,38 @@ pub enum Purpose {
     Checking,
 }
 
+/// How much of a configuration was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything that can be judged.
+    All,
+    /// Files and their syntax: they are too wrong for the rest.
+    Syntax,
+}
+
 /// Loads and compiles, without starting anything.
 pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>) -> Checked {
-    let (loaded, mut report, sources) = match source {
+    let (loading, mut report, sources) = match source {
         Source::File(path) => config::load(path, &|name| std::env::var(name).ok()),
         Source::Text { name, text } => config::load_text(name, text),
     };
-    // While the shape is wrong it is not known what names are defined: what they refer to is judged afterwards.
-    let gateway = loaded.as_ref().and_then(|loaded| {
-        let masked = match purpose {
-            Purpose::Serving => loaded.masked().to_string(),
-            Purpose::Checking => String::new(),
-        };
-        let gateway = gateway::compile(&loaded.config, &loaded.text_hash, &masked, surroundings, &mut report);
-        loaded.mask_report(&mut report);
-        gateway
-    });
+    let mut extent = Extent::All;
+    let mut gateway = None;
+    match &loading {
+        Loading::Whole(loaded) => {
+            let masked = match purpose {
+                Purpose::Serving => loaded.masked().to_string(),
+                Purpose::Checking => String::new(),
+            };
+            gateway = gateway::compile(&loaded.config, &loaded.text_hash, &masked, surroundings, &mut report);
+            loaded.mask_report(&mut report);
+        }
+        // No generation comes of these.
+        Loading::Damaged(damaged) => report.extend(gateway::judge(damaged)),
+        Loading::Nothing => extent = Extent::Syntax,
+    }
     let gateway = gateway.filter(|_| !report.has_errors());
-    Checked { gateway, loaded, report, sources }
+    Checked { gateway, loaded: loading.whole(), extent, report, sources }
 }
 
 /// Runs the gateway until it is told to leave and has left.

@@ -2,9 +2,10 @@
 //!
 //! Each `tests/config/bad/NAME.yaml` has what `tollgate check` says of it beside it in `NAME.expected`;
 //! `UPDATE_EXPECT=1` rewrites those. `mutations` shows that no key of the format is ignored and that every fault is
-//! found at its line.
+//! found at its line, `pairs` that two faults do not hide each other.
 
 mod mutations;
+mod pairs;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -67,7 +67,7 @@ fn errors(yaml: &str) -> Option<String> {
 
 fn config(yaml: &str) -> Config {
     let (loaded, report, sources) = load_text("imported", yaml);
-    loaded.unwrap_or_else(|| panic!("{}\n{yaml}", report.render(&sources, Color::Never))).config
+    loaded.whole().unwrap_or_else(|| panic!("{}\n{yaml}", report.render(&sources, Color::Never))).config
 }
 
 /// Compares with the file of this name; `UPDATE_EXPECT=1` writes it.

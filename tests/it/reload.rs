@@ -245,6 +245,15 @@ fn a_refused_file_leaves_no_trace_in_routes_configuration_and_metrics() {
     file["routes"] = json!([file["routes"][0], stranger, faulty]);
     assert_eq!(gateway.reload(&file)["result"], "refused");
     assert_eq!(seen(), before);
+    // What is left of a file with a faulty shape is judged, and never published.
+    file["routes"][1]["summary"] = json!([]);
+    let answer = gateway.reload(&file);
+    let report = answer["report"].as_str().unwrap_or_default();
+    assert_eq!(answer["result"], "refused");
+    for part in ["expected text, got a list", "unknown service `nobody`"] {
+        assert!(report.contains(part), "{part} is missing in {report}");
+    }
+    assert_eq!(seen(), before);
 }
 
 #[test]

@@ -57,12 +57,15 @@ impl<'de> SeqAccess<'de> for List<'de, '_> {
     type Error = Stop;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
-        let Reader { state, value: list, trail } = self.reader;
+        let Reader { state, value: list, trail: around } = self.reader;
+        while self.elements.get(self.next).is_some_and(|element| state.is_hidden(element)) {
+            self.next += 1;
+        }
         let Some(value) = self.elements.get(self.next) else {
             state.set_done(list, self.next);
             return Ok(None);
         };
-        let trail = Trail::Index(trail, self.next);
+        let trail = Trail::Index(around, self.next);
         let before = state.progress();
         match seed.deserialize(Reader::new(state, value, &trail)) {
             Ok(element) if state.progress() == before => {
@@ -78,8 +81,8 @@ impl<'de> SeqAccess<'de> for List<'de, '_> {
             Err(stop) => {
                 self.partial = true;
                 if let Verdict::Hide = state.settle(stop, before, value, &trail) {
+                    state.hide_element(value, around, self.next);
                     self.next += 1;
-                    state.advance();
                 }
                 state.set_done(list, self.next);
                 Ok(None)
@@ -110,6 +113,10 @@ impl<'de, 't> Entries<'de, 't> {
     /// The next entry, whose value is then `pending`.
     fn advance(&mut self) -> Option<(&'de Value, &'de Value)> {
         self.pending = self.entries.next();
+        while self.pending.is_some_and(|(_, value)| self.reader.state.is_hidden(value)) {
+            self.next += 1;
+            self.pending = self.entries.next();
+        }
         if self.pending.is_none() {
             self.reader.state.set_done(self.reader.value, self.next);
         }
@@ -132,6 +139,12 @@ impl<'de, 't> Entries<'de, 't> {
                 let mut fault = complaint.at(key, &trail);
                 fault.on = crate::config::On::Key;
                 state.note(fault);
+            }
+            if let Value::Mapping(mapping) = self.reader.value {
+                state.open(mapping, self.reader.trail);
+            }
+            if let Some((_, value)) = self.pending.take() {
+                state.hide_entry(value, &trail);
             }
             self.finish(Verdict::Hide);
             Stop::Known
@@ -156,6 +169,9 @@ impl<'de, 't> Entries<'de, 't> {
             }
             Err(stop) => {
                 let verdict = state.settle(stop, before, value, &trail);
+                if let Verdict::Hide = verdict {
+                    state.hide_entry(value, &trail);
+                }
                 self.finish(verdict);
                 Err(Stop::Known)
             }
@@ -167,7 +183,6 @@ impl<'de, 't> Entries<'de, 't> {
         self.partial = true;
         if let Verdict::Hide = verdict {
             self.next += 1;
-            self.reader.state.advance();
         }
         self.reader.state.set_done(self.reader.value, self.next);
     }
@@ -250,21 +265,21 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Stop> {
-        let Reader { state, value: parent, trail } = self.reader;
+        let Reader { state, value: parent, trail: around } = self.reader;
         let Some((field, value)) = self.pending.take() else { return Err(Stop::Known) };
         let Some(value) = value else {
             self.partial = true;
             return seed.deserialize(Blank).map_err(|_| {
-                state.set_field(parent, field, Field::Left);
+                state.set_field(parent, around, field, Field::Left);
                 Stop::Known
             });
         };
-        let trail = Trail::Key(trail, field);
+        let trail = Trail::Key(around, field);
         let before = state.progress();
         seed.deserialize(Reader::new(state, value, &trail)).map_err(|stop| {
             self.partial = true;
             if let Verdict::Hide = state.settle(stop, before, value, &trail) {
-                state.set_field(parent, field, Field::Blank);
+                state.set_field(parent, around, field, Field::Blank);
             }
             Stop::Known
         })

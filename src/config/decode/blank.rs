@@ -1,8 +1,9 @@
 //! A stand-in for a field that is missing or faulty.
 //!
 //! It gives whatever is asked for: an empty text, zero, an empty list. Where a type wants text of a certain form, the
-//! form's description has an example in backticks, and that is given. What is decoded from a blank is thrown away; it
-//! is there so that the faults behind it come to light. Where no blank fits, those stay hidden until the next load.
+//! form's description has an example in backticks, and that is given. What is decoded from a blank never runs: it is
+//! there so that the faults behind it come to light, and its place is known as damaged. Where no blank fits, what it
+//! is a part of is damaged as a whole.
 
 use std::fmt;
 

@@ -2,13 +2,16 @@
 //!
 //! Nodes are known by their address: the value is borrowed for the whole decoding and does not move.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::complaint::Stop;
+use super::value::key_text;
 use super::{Fault, UNKNOWN};
+use crate::config::damage::Damage;
 use crate::config::place::Place;
 
 /// What the runs have learned so far.
@@ -17,6 +20,12 @@ pub(super) struct State {
     faults: RefCell<Vec<Fault>>,
     /// How often something was learned.
     progress: Cell<usize>,
+    /// What the faults cost.
+    damage: RefCell<Damage>,
+    /// Elements and entries that are passed over, by their value.
+    hidden: RefCell<HashSet<usize>>,
+    /// Whether every fault is known: what is refused now is a consequence of what is hidden.
+    silent: Cell<bool>,
     /// How many elements of a list, entries of a map are done.
     done: RefCell<HashMap<usize, usize>>,
     /// What to do with a field that has failed or is missing, by its mapping.
@@ -68,11 +77,44 @@ impl State {
 
     pub(super) fn note(&self, fault: Fault) {
         self.advance();
-        self.faults.borrow_mut().push(fault);
+        if !self.silent.get() {
+            self.faults.borrow_mut().push(fault);
+        }
     }
 
-    pub(super) fn into_faults(self) -> Vec<Fault> {
-        self.faults.into_inner()
+    /// Lets the next run begin every list and map again, and from now on nothing be noted.
+    pub(super) fn start_over(&self) {
+        self.silent.set(true);
+        self.done.borrow_mut().clear();
+    }
+
+    pub(super) fn into_faults(self) -> (Vec<Fault>, Damage) {
+        (self.faults.into_inner(), self.damage.into_inner())
+    }
+
+    /// Passes over an element of a list from now on.
+    pub(super) fn hide_element(&self, element: &Value, list: &Trail<'_>, index: usize) {
+        self.advance();
+        self.hidden.borrow_mut().insert(address(element));
+        self.damage.borrow_mut().leave_out(&list.place(), index);
+    }
+
+    /// Passes over an entry of a map from now on.
+    pub(super) fn hide_entry(&self, value: &Value, entry: &Trail<'_>) {
+        self.advance();
+        self.hidden.borrow_mut().insert(address(value));
+        self.damage.borrow_mut().lose(entry.place());
+    }
+
+    pub(super) fn is_hidden(&self, value: &Value) -> bool {
+        let hidden = self.hidden.borrow();
+        !hidden.is_empty() && hidden.contains(&address(value))
+    }
+
+    /// Says that a mapping has a key that is not known.
+    pub(super) fn open(&self, mapping: &Mapping, trail: &Trail<'_>) {
+        let keys = mapping.keys().filter_map(key_text).map(Cow::into_owned);
+        self.damage.borrow_mut().open(trail.place(), keys);
     }
 
     /// Notes why `value` was refused, and says whether it may come again. `before` is the progress before it was read.
@@ -100,8 +142,9 @@ impl State {
         self.fields.borrow().get(&(address(mapping), field)).copied()
     }
 
-    pub(super) fn set_field(&self, mapping: &Value, field: &'static str, how: Field) {
+    pub(super) fn set_field(&self, mapping: &Value, trail: &Trail<'_>, field: &'static str, how: Field) {
         self.advance();
+        self.damage.borrow_mut().lose(trail.place().key(field));
         self.fields.borrow_mut().insert((address(mapping), field), how);
     }
 

@@ -224,3 +224,31 @@ fn a_thousand_faults_are_enough() {
 fn a_configuration_needs_a_version_and_listeners() {
     assert_eq!(faults::<Config>("{}"), [": missing key `listeners`", ": missing key `version`"]);
 }
+
+/// What is left of a zoo: its name, the legs of its animals, its cages.
+fn rest(yaml: &str) -> Option<(String, Vec<i8>, Vec<String>)> {
+    match read::<Zoo>(&serde_yaml::from_str(yaml).unwrap()) {
+        Decoded::Whole(_) => panic!("nothing is wrong with {yaml}"),
+        Decoded::Faulty { rest, .. } => rest.map(|(zoo, damage)| {
+            assert!(!damage.is_empty(), "{yaml}");
+            let legs = zoo.animals.iter().map(|animal| animal.legs).collect();
+            (zoo.name, legs, zoo.cages.into_keys().collect())
+        }),
+    }
+}
+
+#[test]
+fn what_is_not_faulty_is_left() {
+    for (yaml, name, legs, cages) in [
+        ("{name: a, size: x, rate: 1/day, animals: [{legs: 1}, {legs: 2}]}", "a", &[1, 2][..], &[][..]),
+        ("{name: [], size: 1, rate: 1/day, cages: {c: {legs: 1}}}", "", &[], &["c"]),
+        ("{name: a, size: 1, rat: 1/day}", "a", &[], &[]),
+        ("{name: a, size: 1, rate: 1/day, animals: [7, {legs: 2}, [], {legs: 3, arms: 2}]}", "a", &[2, 3], &[]),
+        ("{name: a, size: 1, rate: 1/day, animals: [{legs: 1, eats: [x, 1]}, {legs: x}]}", "a", &[1, 0], &[]),
+        ("{name: a, size: 1, rate: 1/day, cages: {c: 7, d: {}, e: {legs: 1, eats: 7}}}", "a", &[], &["d", "e"]),
+    ] {
+        let cages = cages.iter().map(|cage| (*cage).to_owned()).collect();
+        assert_eq!(rest(yaml), Some((name.to_owned(), legs.to_vec(), cages)), "{yaml}");
+    }
+    assert_eq!(rest("[]"), None);
+}

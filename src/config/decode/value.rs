@@ -103,7 +103,7 @@ impl<'de, 't> Reader<'de, 't> {
                     if !is_misspelt(mapping, field, fields) {
                         self.state.note(Complaint::Missing(field).at(self.value, self.trail));
                     }
-                    self.state.set_field(self.value, field, Field::Blank);
+                    self.state.set_field(self.value, self.trail, field, Field::Blank);
                 }
                 Err(Stop::Known)
             }
@@ -117,10 +117,12 @@ impl<'de, 't> Reader<'de, 't> {
                 return;
             }
             let Some(text) = key_text(key) else {
+                self.state.open(mapping, self.trail);
                 self.state.note(Complaint::KeyShape.at(key, self.trail));
                 continue;
             };
             if !allowed.contains(&text.as_ref()) {
+                self.state.open(mapping, self.trail);
                 self.state.note(Complaint::Key { allowed }.at(value, &Trail::Key(self.trail, &text)));
             }
         }

@@ -67,18 +67,19 @@ pub(super) fn resolve(value: &mut Value, place: &Place, world: &mut World<'_>, f
     }
 }
 
-/// Where the values are that came from placeholders.
-pub(super) fn places(value: &Value, place: &Place, found: &mut Vec<Place>) {
+/// Where the values are that came from placeholders, and those whose placeholder stands for nothing.
+pub(super) fn places(value: &Value, place: &Place, found: &mut Vec<Place>, unset: &mut Vec<Place>) {
     match value {
+        Value::Tagged(tagged) if tagged.tag == UNKNOWN => unset.push(place.clone()),
         Value::Tagged(_) => found.push(place.clone()),
         Value::Sequence(elements) => {
             for (index, element) in elements.iter().enumerate().filter(|(_, element)| is_branch(element)) {
-                places(element, &place.clone().index(index), found);
+                places(element, &place.clone().index(index), found, unset);
             }
         }
         Value::Mapping(mapping) => {
             for (key, value) in mapping.iter().filter(|(_, value)| is_branch(value)) {
-                places(value, &place.clone().key(key.as_str().unwrap_or_default()), found);
+                places(value, &place.clone().key(key.as_str().unwrap_or_default()), found, unset);
             }
         }
         _ => {}

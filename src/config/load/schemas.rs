@@ -6,6 +6,8 @@
 //! beside it. Every file is read once, counts for the hash of the
 //! configuration and is watched like the others. Placeholders and `include` mean nothing in these files.
 //!
+//! What could not be read is damage: nothing that the compiler says of a document rests on a reference that leads there.
+//!
 //! Not here: whether a schema is right; that is the compiler's part.
 
 mod json;
@@ -19,6 +21,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde_json::Value;
 
 use super::{LARGEST_FILE, Loader, parse, read_file};
+use crate::config::damage::Damage;
 use crate::config::place::Place;
 use crate::config::report::Spot;
 use crate::config::{Body, Config, Document, SchemaFile, SchemaFiles};
@@ -28,9 +31,10 @@ const MOST_FILES: usize = 1000;
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const HELP: &str = "a file with a JSON Schema, JSON or YAML; a relative path starts at this file";
 
-/// Reads every schema file of a configuration.
-pub(super) fn load(loader: &mut Loader<'_>, config: &Config) -> SchemaFiles {
-    let mut schemas = Schemas { found: SchemaFiles::default(), by_path: HashMap::new(), loader };
+/// Reads every schema file of a configuration, or of what is left of one. `damage` says what is left, and learns what
+/// cannot be read.
+pub(super) fn load(loader: &mut Loader<'_>, config: &Config, damage: &mut Damage) -> SchemaFiles {
+    let mut schemas = Schemas { found: SchemaFiles::default(), by_path: HashMap::new(), loader, damage };
     for (index, route) in config.routes.iter().enumerate() {
         let place = Place::root().key("routes").index(index);
         if let Some(Body::Document(document)) = &route.body {
@@ -48,12 +52,16 @@ struct Schemas<'l, 'e> {
     /// Files by their real path; nothing when a file could not be read.
     by_path: HashMap<PathBuf, Option<usize>>,
     loader: &'l mut Loader<'e>,
+    damage: &'l mut Damage,
 }
 
 impl Schemas<'_, '_> {
     fn document(&mut self, document: &Document, place: Place) {
         let Some(written) = &document.schema_file else { return };
-        let at = place.clone().key("schema_file");
+        let at = self.damage.written(place.clone().key("schema_file"));
+        if self.damage.hides(&at) {
+            return;
+        }
         let (source, _) = self.loader.sources.origin(&at);
         let Some(directory) = self.loader.sources.file(source).map(|file| directory_of(Path::new(&file.name))) else {
             return;
@@ -117,8 +125,9 @@ impl Schemas<'_, '_> {
         let mut value = parsed.map_err(|fail| self.loader.refuse(file, fail)).ok()?;
         let mut faults = Vec::new();
         parse::merge(&mut value, &Place::root(), &mut faults);
+        let is_whole = faults.is_empty();
         self.loader.faults_in(file, faults);
-        serde_json::to_value(value).ok()
+        serde_json::to_value(value).ok().filter(|_| is_whole)
     }
 
     /// A file and all that it leads to, each with the URI that references resolve to.
@@ -150,7 +159,8 @@ impl Schemas<'_, '_> {
         files
     }
 
-    /// The file that a reference leads to. What leads nowhere at all is left to the compiler.
+    /// The file that a reference leads to. A reference is lost when that cannot be read. What leads nowhere at all is
+    /// left to the compiler.
     fn follow(&mut self, file: usize, reference: &Reference, root: &Path) -> Option<usize> {
         let decoded = |path: &str| percent_decode_str(path).decode_utf8().ok().map(|path| path.into_owned());
         let path = match (&reference.beside, reference.uri.strip_prefix("file://")) {
@@ -159,22 +169,21 @@ impl Schemas<'_, '_> {
             (None, None) => return None,
         };
         let mut place = SchemaFiles::place(file);
-        for step in &reference.pointer {
-            place = match step.parse() {
-                Ok(index) => place.index(index),
-                Err(_) => place.key(step),
-            };
-        }
+        place.0.extend_from_slice(&reference.pointer);
         let shown = &reference.written;
         let real = fs::canonicalize(&path).map_err(|error| format!("cannot read {shown}: {error}"));
         let found = real.and_then(|real| match self.may_read(&real, root) {
             true => self.open(&path).map_err(|why| format!("cannot read {shown}: {why}")),
             false => Err(format!("{shown} is outside of the directories of the configuration and of this schema")),
         });
-        found.unwrap_or_else(|message| {
-            self.loader.report.error(place, message);
+        let target = found.unwrap_or_else(|message| {
+            self.loader.report.error(place.clone(), message);
             None
-        })
+        });
+        if target.is_none() {
+            self.damage.lose(place);
+        }
+        target
     }
 
     /// Whether a file is below the directory of the configuration, or of the document that leads to it.

@@ -29,7 +29,7 @@ impl Files {
         Self(directory)
     }
 
-    fn load(&self, name: &str) -> (Option<Loaded>, Report, Sources) {
+    fn load(&self, name: &str) -> (Loading, Report, Sources) {
         load(&self.0.path().join(name), &|name| match name {
             "PORT" => Some("8080".to_owned()),
             "NAME" => Some("anna".to_owned()),
@@ -40,9 +40,9 @@ impl Files {
     }
 
     fn good(&self, name: &str) -> Loaded {
-        let (loaded, report, sources) = self.load(name);
+        let (loading, report, sources) = self.load(name);
         assert_eq!(report.render(&sources, Color::Never), "");
-        loaded.unwrap()
+        loading.whole().unwrap()
     }
 
     /// `file:line: message` of every problem.
@@ -233,10 +233,10 @@ fn the_hash_is_of_what_is_meant_not_of_how_it_is_written() {
 #[test]
 fn a_text_has_neither_files_nor_environment() {
     for text in ["include: ['*.yaml']", "timezone: ${env:PATH}", "timezone: ${file:/etc/hostname}"] {
-        let (loaded, report, _) = load_text("text", format!("{BASE}{text}\n"));
-        assert!(loaded.is_none() && report.has_errors(), "{text}");
+        let (loading, report, _) = load_text("text", format!("{BASE}{text}\n"));
+        assert!(loading.whole().is_none() && report.has_errors(), "{text}");
     }
-    assert!(load_text("text", BASE).0.is_some());
+    assert!(load_text("text", BASE).0.whole().is_some());
 }
 
 #[test]
@@ -255,9 +255,9 @@ fn what_would_grow_without_bound_is_refused() {
         ("a large file", " ".repeat(17 << 20), "larger than"),
     ] {
         let before = Instant::now();
-        let (loaded, report, sources) = load_text("text", text);
+        let (loading, report, sources) = load_text("text", text);
         let found = report.lines(&sources);
-        assert!(loaded.is_none());
+        assert!(loading.whole().is_none());
         assert!(found.len() == 1 && found[0].1.contains(message), "{what}: {found:?}");
         assert!(before.elapsed() < Duration::from_secs(20), "{what} took {:?}", before.elapsed());
     }
@@ -266,7 +266,7 @@ fn what_would_grow_without_bound_is_refused() {
 #[test]
 fn unpaired_brackets_in_text_are_no_nesting() {
     let routes = "  - {name: a, gateway_path: /a, service: s, summary: '[[{', description: \"{\"} # {[\n".repeat(2000);
-    assert!(load_text("text", format!("{BASE}routes:\n{routes}")).0.is_some());
+    assert!(load_text("text", format!("{BASE}routes:\n{routes}")).0.whole().is_some());
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn a_file_of_ten_thousand_routes_is_read_in_a_moment() {
         .collect();
     let text = format!("{BASE}routes:\n{routes}");
     let before = Instant::now();
-    assert_eq!(load_text("text", &text).0.unwrap().config.routes.len(), 10_000);
+    assert_eq!(load_text("text", &text).0.whole().unwrap().config.routes.len(), 10_000);
     // A debug build on a busy machine takes some twenty times as long as a release build.
     assert!(before.elapsed() < Duration::from_secs(20), "{:?}", before.elapsed());
 }
@@ -342,16 +342,16 @@ fn yaml_like() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_bytes_make_loading_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let (loaded, report, sources) = load_text("text", &bytes);
-        prop_assert_eq!(loaded.is_none(), report.has_errors());
+        let (loading, report, sources) = load_text("text", &bytes);
+        prop_assert_eq!(loading.whole().is_none(), report.has_errors());
         report.render(&sources, Color::Always);
     }
 
     #[test]
     fn no_text_makes_loading_panic(text in yaml_like()) {
         for text in [text.clone(), format!("{BASE}{text}")] {
-            let (loaded, report, sources) = load_text("text", &text);
-            prop_assert_eq!(loaded.is_none(), report.has_errors());
+            let (loading, report, sources) = load_text("text", &text);
+            prop_assert_eq!(loading.whole().is_none(), report.has_errors());
             report.render(&sources, Color::Never);
             report.to_json(&sources);
         }
@@ -379,7 +379,7 @@ fn schema_files_start_where_they_are_named_and_count_for_the_hash() {
     write("routes/reply.yml", "x: &x {type: integer}\nproperties: {a: *x}\n");
     write("far.json", "true");
     let load = || load(&path("main.yaml"), &|_| None);
-    let loaded = load().0.unwrap();
+    let loaded = load().0.whole().unwrap();
     let files: Vec<_> = loaded.files.iter().map(|file| file.strip_prefix(folder.path()).unwrap().to_owned()).collect();
     let names = ["main.yaml", "routes/b.yaml", "routes/order.json", "routes/item.json", "far.json"];
     assert_eq!(files[..5], names.map(std::path::PathBuf::from));
@@ -392,15 +392,15 @@ fn schema_files_start_where_they_are_named_and_count_for_the_hash() {
 
     let before = loaded.text_hash;
     write("routes/item.json", r#"{ "$defs": {"i": {"maximum": 1.50}} }"#);
-    assert_eq!(load().0.unwrap().text_hash, before, "layout changes nothing");
+    assert_eq!(load().0.whole().unwrap().text_hash, before, "layout changes nothing");
     write("routes/item.json", r#"{"$defs": {"i": {"maximum": 1.5}}}"#);
-    assert_ne!(load().0.unwrap().text_hash, before);
+    assert_ne!(load().0.whole().unwrap().text_hash, before);
     write("routes/order.json", r#"{"$ref": "../../x.json"}"#);
-    assert!(load().0.is_none());
+    assert!(load().0.whole().is_none());
     let outside = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(outside.path(), "true").unwrap();
     std::os::unix::fs::symlink(outside.path(), path("routes/link.json")).unwrap();
     write("routes/order.json", r#"{"$ref": "link.json"}"#);
     let (none, report, _) = load();
-    assert!(none.is_none() && report.problems()[0].message.contains("outside"), "{report:?}");
+    assert!(none.whole().is_none() && report.problems()[0].message.contains("outside"), "{report:?}");
 }

@@ -1,5 +1,7 @@
 //! How a report looks, and that places are found in every layout of YAML.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const NAME: &str = "conf/tollgate.yaml";
@@ -158,4 +160,34 @@ fn a_text_that_cannot_be_marked_is_reported_at_its_beginning() {
     report.error(at(&["a", "b"]), "wrong");
     let found = report.render(&sources("a: [\n"), Color::Never);
     assert!(found.starts_with("error: wrong\n --> conf/tollgate.yaml:1:1\n"), "{found}");
+}
+
+#[test]
+fn the_nearest_word_is_suggested_or_none() {
+    for (word, candidates, nearest) in [
+        ("usres", &["orders", "users", "user"][..], Some("users")),
+        ("user-route123x", &["user-route12", "user-route124x", "user-route123"], Some("user-route124x")),
+        ("listners", &["listeners", "limits"], Some("listeners")),
+        ("tow", &["two", "toe"], Some("two")),
+        ("GET", &["GIT", "GET"], Some("GET")),
+        ("größe", &["grösse", "größen"], Some("größen")),
+        ("qqqq", &["users", "orders"], None),
+        ("ab", &["cd", "a"], None),
+        ("x", &[], None),
+    ] {
+        assert_eq!(super::nearest(word, candidates), nearest, "{word}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_suggestion_is_as_near_as_any(word in "[a-cé]{0,7}", candidates in prop::collection::vec("[a-cé]{0,7}", 0..8)) {
+        let candidates: Vec<&str> = candidates.iter().map(String::as_str).collect();
+        let fits = |candidate: &&str| {
+            let distance = strsim::osa_distance(&word, candidate);
+            (distance * 3 <= word.chars().count().max(candidate.chars().count())).then_some(distance)
+        };
+        let least = candidates.iter().filter_map(fits).min();
+        prop_assert_eq!(super::nearest(&word, &candidates).and_then(|nearest| fits(&nearest)), least);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use jiff::tz::TimeZone;
 
 use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
@@ -49,13 +49,15 @@ pub(super) fn compile(config: &Config, report: &mut Report) -> Callers {
     let timezone = TimeZone::get(&config.timezone).unwrap_or_else(|_| {
         report
             .error(Place::root().key("timezone"), format!("unknown time zone `{}`", config.timezone))
+            .by_itself()
             .help("an IANA name such as `UTC` or `Europe/Berlin`");
         TimeZone::UTC
     });
     let authenticators = authenticators(config, report);
+    let routes: IndexSet<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
     let mut limits = Limits { timezone: &timezone, report };
     let plans: IndexMap<_, _> =
-        config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, config)))).collect();
+        config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
     let keys = consumers(config, &plans, report);
     Callers { authenticators, plans, keys, timezone }
 }
@@ -73,35 +75,37 @@ fn authenticators(config: &Config, report: &mut Report) -> IndexMap<String, KeyP
 }
 
 fn key_part(written: &config::ApiKey, place: &Place, report: &mut Report) -> Option<Part> {
-    match (&written.header, &written.query, &written.cookie) {
-        (Some(header), None, None) => match header.parse::<HeaderName>() {
-            Ok(name) if !is_framing(&name) && !is_own(&name) && name != http::header::COOKIE => {
-                Some(Part::Header(name))
+    let header = written.header.as_deref().map(|header| match header.parse::<HeaderName>() {
+        Ok(name) if !is_framing(&name) && !is_own(&name) && name != http::header::COOKIE => Ok(Part::Header(name)),
+        _ => Err(("header", format!("a key cannot be sent as header `{header}`"), Some("usual is `x-api-key`"))),
+    });
+    let query = written.query.as_deref().map(|query| match query {
+        "" => Err(("query", "the parameter needs a name".to_owned(), None)),
+        query => Ok(Part::Query(query.into())),
+    });
+    let cookie = written.cookie.as_deref().map(|cookie| match cookie {
+        cookie if is_token(cookie) => Ok(Part::Cookie(cookie.into())),
+        cookie => Err(("cookie", format!("`{cookie}` is no cookie name"), None)),
+    });
+    let parts: Vec<_> = [header, query, cookie].into_iter().flatten().collect();
+    if parts.len() != 1 {
+        report
+            .error(place.clone(), "the key stands in exactly one place")
+            .on_key()
+            .given_keys(place, &["header", "query", "cookie"])
+            .help("`header: x-api-key`, `query: NAME` or `cookie: NAME`");
+    }
+    let mut good = None;
+    for part in parts {
+        match part {
+            Ok(part) => good = Some(part),
+            Err((key, message, help)) => {
+                let problem = report.error(place.clone().key(key), message).by_itself();
+                help.into_iter().for_each(|help| _ = problem.help(help));
             }
-            _ => {
-                let place = place.clone().key("header");
-                report.error(place, format!("a key cannot be sent as header `{header}`")).help("usual is `x-api-key`");
-                None
-            }
-        },
-        (None, Some(query), None) if !query.is_empty() => Some(Part::Query(query.as_str().into())),
-        (None, None, Some(cookie)) if is_token(cookie) => Some(Part::Cookie(cookie.as_str().into())),
-        (None, Some(_), None) => {
-            report.error(place.clone().key("query"), "the parameter needs a name");
-            None
-        }
-        (None, None, Some(cookie)) => {
-            report.error(place.clone().key("cookie"), format!("`{cookie}` is no cookie name"));
-            None
-        }
-        _ => {
-            report
-                .error(place.clone(), "the key stands in exactly one place")
-                .on_key()
-                .help("`header: x-api-key`, `query: NAME` or `cookie: NAME`");
-            None
         }
     }
+    good
 }
 
 /// An RFC 9110 token.
@@ -118,6 +122,7 @@ pub(super) fn name_header(name: &str, place: Place, report: &mut Report) -> Head
             report
                 .error(place, format!("`{name}` cannot be sent as a header"))
                 .on_key()
+                .by_itself()
                 .help("1 to 128 printable ASCII characters");
             HeaderValue::from_static("invalid")
         }
@@ -133,6 +138,7 @@ fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut 
             Some(plan) => {
                 report
                     .error(place.clone().key("plan"), format!("unknown plan `{plan}`"))
+                    .given(Place::root().key("plans").key(plan))
                     .help(suggest(plan, config.plans.keys().map(String::as_str)));
                 None
             }
@@ -141,6 +147,7 @@ fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut 
                 report
                     .error(place.clone(), format!("consumer `{name}` has no plan"))
                     .on_key()
+                    .given_keys(&place, &["plan"])
                     .help("once plans are defined, every consumer has one");
                 None
             }
@@ -156,12 +163,14 @@ fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut 
             report
                 .warning(place.clone(), format!("consumer `{name}` has no key, so nobody can call as it"))
                 .on_key()
+                .given_keys(&place, &["api_keys"])
                 .help("add `api_keys: [{ sha256: \"…\" }]`");
         }
         for (index, key) in written.api_keys.iter().enumerate() {
             if let Err(owner) = keys.add(key.sha256.0, Arc::clone(&consumer)) {
                 let message = format!("this key belongs to consumer `{}` already", owner.name);
-                report.error(place.clone().key("api_keys").index(index).key("sha256"), message);
+                // A key that cannot be read is left out, so both are as written.
+                report.error(place.clone().key("api_keys").index(index).key("sha256"), message).by_itself();
             }
         }
     }
@@ -177,6 +186,7 @@ fn groups_header(groups: &[String], place: &Place, report: &mut Report) -> Optio
         if !printable {
             report
                 .error(place.clone().key("groups").index(index), format!("`{group}` cannot be listed in a header"))
+                .by_itself()
                 .help("printable ASCII without spaces and commas");
         }
     }
@@ -192,7 +202,7 @@ pub(super) struct Limits<'a> {
 }
 
 impl Limits<'_> {
-    fn plan(&mut self, name: &str, written: &config::Plan, config: &Config) -> Plan {
+    fn plan(&mut self, name: &str, written: &config::Plan, defined: &IndexSet<&str>) -> Plan {
         let place = Place::root().key("plans").key(name);
         let owner = format!("plan/{name}");
         let each_route =
@@ -201,11 +211,12 @@ impl Limits<'_> {
         let mut routes = HashMap::new();
         for (route, rates) in &written.routes {
             let place = place.clone().key("routes").key(route);
-            if !config.routes.iter().any(|known| known.name == *route) {
-                let names = config.routes.iter().map(|route| route.name.as_str());
+            if !defined.contains(route.as_str()) {
+                let names = defined.iter().copied();
                 self.report
                     .error(place.clone(), format!("unknown route `{route}`"))
                     .on_key()
+                    .given_each(Place::root().key("routes"), "name")
                     .help(suggest(route, names));
             }
             let identity = format!("{owner}/route/{route}");
@@ -214,7 +225,7 @@ impl Limits<'_> {
         let concurrency = written.concurrency.and_then(|max| {
             let limit = Limit::concurrency(&format!("{owner}/concurrency"), "concurrency", max);
             let place = place.clone().key("concurrency");
-            limit.map_err(|fault| self.report.error(place, fault.to_string()).help("at least 1")).ok()
+            limit.map_err(|fault| self.report.error(place, fault.to_string()).by_itself().help("at least 1")).ok()
         });
         let name_header = name_header(name, place, self.report);
         Plan { name: name.into(), name_header, each_route, routes, total, concurrency }
@@ -226,7 +237,7 @@ impl Limits<'_> {
             let place = if rates.len() == 1 { place.clone() } else { place.clone().index(index) };
             if rates[..index].iter().any(|other| other.period == rate.period) {
                 let message = format!("this list limits each {} already", period_word(rate.period));
-                self.report.error(place, message).help("the stricter of the two is enough");
+                self.report.error(place, message).by_itself().help("the stricter of the two is enough");
                 continue;
             }
             limits.extend(self.limit(rate, place, &format!("{owner}/{word}"), word));
@@ -249,7 +260,7 @@ impl Limits<'_> {
             Period::Day => calendar(Unit::Day),
             Period::Month => calendar(Unit::Month),
         };
-        limit.map_err(|fault| self.report.error(place, fault.to_string())).ok()
+        limit.map_err(|fault| self.report.error(place, fault.to_string()).by_itself()).ok()
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn edits(
         match HeaderValue::from_str(value) {
             Ok(value) => edits.set.push((name.0.clone(), value)),
             Err(_) => {
-                report.error(place, "the value cannot be sent as a header").help("no control characters");
+                report.error(place, "the value cannot be sent as a header").by_itself().help("no control characters");
             }
         }
     }
@@ -50,7 +50,7 @@ fn may_edit(name: &HeaderName, place: Place, change: Change, report: &mut Report
     } else {
         return true;
     };
-    let problem = report.error(place, format!("`{name}`: {fault}"));
+    let problem = report.error(place, format!("`{name}`: {fault}")).by_itself();
     if change == Change::Set {
         problem.on_key();
     }

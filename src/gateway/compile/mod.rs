@@ -3,27 +3,37 @@
 //! [`compile`] is a pure function: the network (looking up names) and the registry of metrics come in from outside.
 //! Making the runtime value is the check: what cannot be made becomes a problem at its place, and compiling goes on,
 //! so that one run reports everything. A generation comes out only when the report has no error.
+//!
+//! What is left of a configuration whose shape is wrong is compiled too, by [`judge`], for its report alone. For that
+//! a problem says what it rests on besides its own place (`by_itself`, `given`): another section, a sibling key, a key
+//! that is missing. One that says nothing is taken to rest on everything in its route, service, ….
 
 mod callers;
+mod distinct;
 mod docs;
 mod documents;
 mod headers;
 pub mod openapi;
 mod routes;
 mod services;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{self, AccessFormat, Config, ErrorFormat, Period, Place, Report};
+use crate::config::{self, AccessFormat, Config, Damaged, ErrorFormat, Period, Place, Report};
 use crate::policy::flood::Flood;
 use crate::policy::rejection::Format;
 use crate::telemetry::{self, Telemetry};
 
 use super::{ConnectionLimits, Gateway, RequestLimits, UploadLimits};
+use callers::Callers;
+use routes::Compiled;
+use services::Services;
 
 /// What a generation takes from the process it is for.
 pub struct Surroundings<'a> {
@@ -48,13 +58,7 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    check_top(config, report);
-    let services = services::compile(&config.services, surroundings, report);
-    let callers = callers::compile(config, report);
-    let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
-    warn_of_unused(config, report);
-    let docs = docs::compile(config, &compiled.routes, surroundings.telemetry, report);
-    let flood = flood(config, surroundings.flood.as_ref(), report);
+    let Parts { services, callers, compiled, docs, flood } = parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
@@ -80,30 +84,68 @@ pub fn compile(
         routes: compiled.routes,
         services: services.into_values().collect(),
         unmatched: surroundings.telemetry.route("-"),
-        docs,
+        docs: docs.and_then(|place| docs::compile(config, place, surroundings.telemetry)),
         drain_timeout: config.drain.timeout.get(),
     })
+}
+
+/// What is wrong with the rest of a configuration that has damage. Nothing that runs comes out of it: no name is looked
+/// up for it, and its metrics are nobody's.
+pub fn judge(damaged: &Damaged) -> Report {
+    let lookup = |_: &str, _: u16| Ok(Vec::new());
+    let surroundings = Surroundings { telemetry: &Telemetry::new("", ""), lookup: &lookup, generation: 0, flood: None };
+    let mut found = Report::default();
+    parts(damaged.rest(), &surroundings, &mut found);
+    damaged.judge(found)
+}
+
+/// The compiled sections, without what is wrong in them.
+struct Parts {
+    services: Services,
+    callers: Callers,
+    compiled: Compiled,
+    docs: Option<super::docs::Place>,
+    flood: Option<Arc<Flood>>,
+}
+
+fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
+    check_top(config, report);
+    let services = services::compile(&config.services, surroundings, report);
+    let callers = callers::compile(config, report);
+    let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
+    warn_of_unused(config, report);
+    let docs = docs::check(config, report);
+    let flood = flood(config, surroundings.flood.as_ref(), report);
+    Parts { services, callers, compiled, docs, flood }
 }
 
 fn check_top(config: &Config, report: &mut Report) {
     let place = Place::root().key("listeners");
     if config.listeners.is_empty() {
-        report.error(place, "the gateway listens nowhere").help("for example `- address: 0.0.0.0:8080`");
+        report.error(place, "the gateway listens nowhere").by_itself().help("for example `- address: 0.0.0.0:8080`");
     }
-    let mut seen = HashSet::new();
+    let address = |index| Place::root().key("listeners").index(index).key("address");
+    let mut seen = HashMap::new();
     for (index, listener) in config.listeners.iter().enumerate() {
-        if listener.address.port() != 0 && !seen.insert(listener.address) {
-            let place = Place::root().key("listeners").index(index).key("address");
-            report.error(place, format!("`{}` is listened on already", listener.address));
+        let first = *seen.entry(listener.address).or_insert(index);
+        if first != index && listener.address.port() != 0 {
+            report
+                .error(address(index), format!("`{}` is listened on already", listener.address))
+                .given(address(first));
         }
     }
     if let Some(admin) = &config.admin {
         let place = Place::root().key("admin").key("address");
-        if seen.contains(&admin.address) {
-            report.error(place, "clients are listened for on this address").help("take another port for operators");
-        } else if !admin.address.ip().is_loopback() {
+        if let Some(listener) = seen.get(&admin.address).filter(|_| admin.address.port() != 0) {
+            report
+                .error(place.clone(), "clients are listened for on this address")
+                .given(address(*listener))
+                .help("take another port for operators");
+        }
+        if !admin.address.ip().is_loopback() {
             report
                 .warning(place, "the admin listener answers everyone who can reach this address")
+                .by_itself()
                 .help("keep it on 127.0.0.1, or on a private network");
         }
     }
@@ -112,11 +154,13 @@ fn check_top(config: &Config, report: &mut Report) {
             let place = Place::root().key("trusted_proxies").index(index);
             report
                 .warning(place, "every client is trusted to name its own address")
+                .by_itself()
                 .help("list only the addresses of your own proxies");
         }
     }
     if config.routes.is_empty() {
-        report.warning(Place::root().key("routes"), "there are no routes: every request is answered 404");
+        let place = Place::root().key("routes");
+        report.warning(place, "there are no routes: every request is answered 404").by_itself();
     }
 }
 
@@ -124,11 +168,17 @@ fn check_top(config: &Config, report: &mut Report) {
 fn warn_of_unused(config: &Config, report: &mut Report) {
     let services: HashSet<&str> = config.routes.iter().map(|route| route.service.as_str()).collect();
     for name in config.services.keys().filter(|name| !services.contains(name.as_str())) {
-        report.warning(Place::root().key("services").key(name), format!("no route uses service `{name}`")).on_key();
+        report
+            .warning(Place::root().key("services").key(name), format!("no route uses service `{name}`"))
+            .on_key()
+            .given_each(Place::root().key("routes"), "service");
     }
     let plans: HashSet<&str> = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref()).collect();
     for name in config.plans.keys().filter(|name| !plans.contains(name.as_str())) {
-        report.warning(Place::root().key("plans").key(name), format!("no consumer has plan `{name}`")).on_key();
+        report
+            .warning(Place::root().key("plans").key(name), format!("no consumer has plan `{name}`"))
+            .on_key()
+            .given_each(Place::root().key("consumers"), "plan");
     }
 }
 
@@ -163,6 +213,7 @@ fn flood(config: &Config, running: Option<&Arc<Flood>>, report: &mut Report) -> 
     if rate.period != Period::Second || rate.burst.is_some() {
         report
             .error(place, "the flood guard counts per second, without a burst")
+            .by_itself()
             .help("for example `500/second`; slower rates are limits of a route, `by: client_ip`");
         return None;
     }

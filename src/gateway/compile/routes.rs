@@ -2,16 +2,15 @@
 
 mod fields;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
 use http::header::HeaderValue;
 use indexmap::IndexMap;
 
-use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Report, suggest};
+use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Problem, Report, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
-use crate::gateway::template::Template;
+use crate::gateway::template::{Template, TemplateFault};
 use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
@@ -21,12 +20,16 @@ use crate::policy::contract::{
 use crate::telemetry::Telemetry;
 
 use super::callers::{Callers, Limits};
+use super::distinct::{Distinct, at};
 use super::documents::{Documents, schema_fault};
 use super::headers;
 use super::services::Services;
 
 /// Largest body where neither route nor defaults say another.
 const MAX_BODY: config::Size = config::Size::from_kib(1024);
+
+/// What says whether a route has a body, and whether it should.
+const BODY_KEYS: [&str; 5] = ["method", "methods", "body", "body_params", "form_params"];
 
 /// All routes, and the router that finds them.
 pub(super) struct Compiled {
@@ -43,38 +46,15 @@ pub(super) fn compile(
 ) -> Compiled {
     let mut builder = RouterBuilder::new();
     let mut routes: Vec<Arc<Route>> = Vec::new();
-    let mut names: HashMap<&str, usize> = HashMap::new();
-    let mut operations: HashMap<&str, usize> = HashMap::new();
+    let mut distinct = Distinct::new(config);
     for (index, written) in config.routes.iter().enumerate() {
-        let place = Place::root().key("routes").index(index);
-        if let Some(first) = names.insert(&written.name, index) {
-            let message = format!("route name `{}` is used by routes[{first}] already", written.name);
-            report.error(place.clone().key("name"), message);
-        }
-        let operation = written.operation_id.as_deref().unwrap_or(&written.name);
-        if let Some(first) = operations.insert(operation, index).map(|first| &config.routes[first]) {
-            let key = if written.operation_id.is_some() { "operation_id" } else { "name" };
-            // Two routes of one name are said to be that above.
-            if written.name != first.name || key == "operation_id" {
-                report
-                    .error(
-                        place.clone().key(key),
-                        format!("operation id `{operation}` is that of route `{}` already", first.name),
-                    )
-                    .help("a route's name is its operation id unless it has another");
-            }
-        }
+        distinct.names(index, report);
+        let place = at(index);
         let mut compiler = RouteCompiler { config, services, callers, telemetry, written, place, report };
-        let Some((route, host)) = compiler.route() else { continue };
+        let Some((route, host)) = compiler.route(index, &mut distinct) else { continue };
         let route = Arc::new(route);
-        let place = Place::root().key("routes").index(index).key("gateway_path");
-        if let Err(conflict) = builder.add(host.as_ref(), &route.methods, &route.template, Arc::clone(&route)) {
-            let message = format!(
-                "route `{}` and route `{}` (`{}`) match the same {} requests: {}",
-                route.name, conflict.other.name, conflict.other.gateway_path, conflict.method, conflict.reason
-            );
-            report.error(place, message);
-        }
+        // A conflict is in the report by now.
+        let _ = builder.add(host.as_ref(), &route.methods, &route.template, Arc::clone(&route));
         routes.push(route);
     }
     Compiled { router: builder.build(), routes }
@@ -92,7 +72,7 @@ struct RouteCompiler<'a> {
 
 impl RouteCompiler<'_> {
     /// Every part is compiled, whatever is wrong with the others; only then the route is made or not.
-    fn route(&mut self) -> Option<(Route, Option<HostPattern>)> {
+    fn route(&mut self, index: usize, distinct: &mut Distinct<'_>) -> Option<(Route, Option<HostPattern>)> {
         let written = self.written;
         self.check_name();
         self.check_documentation();
@@ -120,6 +100,9 @@ impl RouteCompiler<'_> {
         let response_headers = headers::edits(&response.remove, &response.set, &place, self.report);
         self.warn_of_body(&methods, &body);
         let template = template?;
+        if let Ok(host) = &host {
+            distinct.requests(index, host.as_ref(), &methods, &template, self.report);
+        }
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
         let path = self.path(&template)?;
         let route = Route {
@@ -165,13 +148,14 @@ impl RouteCompiler<'_> {
         if !plain || name.is_empty() || name.len() > 100 || !name.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
             self.report
                 .error(self.at("name"), format!("`{name}` is no route name"))
+                .by_itself()
                 .help("1 to 100 of letters, digits, `-`, `_` and `.`");
         }
     }
 
     fn check_documentation(&mut self) {
         if self.written.status_code.is_some_and(|code| !(100..=599).contains(&code)) {
-            self.report.error(self.at("status_code"), "this is no HTTP status").help("100 to 599");
+            self.report.error(self.at("status_code"), "this is no HTTP status").by_itself().help("100 to 599");
         }
         for code in self.written.responses.keys() {
             let number = code.parse::<u16>().is_ok_and(|code| (100..=599).contains(&code));
@@ -181,6 +165,7 @@ impl RouteCompiler<'_> {
                 self.report
                     .error(place, format!("`{code}` is no status"))
                     .on_key()
+                    .by_itself()
                     .help("a number such as `404`, a range such as `5XX`, or `default`");
             }
         }
@@ -190,7 +175,10 @@ impl RouteCompiler<'_> {
         let written: Vec<(Place, &str)> = match (&self.written.method, self.written.methods.as_slice()) {
             (Some(method), []) => vec![(self.at("method"), method)],
             (None, []) => {
-                self.report.error(self.place.clone(), "the route has no method").help("for example `method: GET`");
+                self.report
+                    .error(self.place.clone(), "the route has no method")
+                    .given_keys(&self.place, &["method", "methods"])
+                    .help("for example `method: GET`");
                 return Vec::new();
             }
             (None, methods) => {
@@ -198,7 +186,10 @@ impl RouteCompiler<'_> {
                 methods.iter().enumerate().map(|(index, method)| (place.clone().index(index), &**method)).collect()
             }
             (Some(_), _) => {
-                self.report.error(self.at("methods"), "a route has either `method` or `methods`").on_key();
+                self.report
+                    .error(self.at("methods"), "a route has either `method` or `methods`")
+                    .on_key()
+                    .given_keys(&self.place, &["method"]);
                 return Vec::new();
             }
         };
@@ -206,13 +197,13 @@ impl RouteCompiler<'_> {
         for (place, text) in written {
             match METHODS.iter().find(|method| method.as_str() == text) {
                 Some(method) if methods.contains(method) => {
-                    self.report.error(place, format!("`{text}` is listed twice"));
+                    self.report.error(place, format!("`{text}` is listed twice")).by_itself();
                 }
                 Some(method) => methods.push(method.clone()),
                 None => {
                     let known = METHODS.iter().map(Method::as_str);
                     let help = suggest(&text.to_ascii_uppercase(), known);
-                    self.report.error(place, format!("a route cannot have method `{text}`")).help(help);
+                    self.report.error(place, format!("a route cannot have method `{text}`")).by_itself().help(help);
                 }
             }
         }
@@ -222,7 +213,7 @@ impl RouteCompiler<'_> {
     fn host(&mut self) -> Result<Option<HostPattern>, ()> {
         let Some(text) = &self.written.host else { return Ok(None) };
         HostPattern::parse(text).map(Some).map_err(|fault| {
-            self.report.error(self.at("host"), fault.to_string());
+            self.report.error(self.at("host"), fault.to_string()).by_itself();
         })
     }
 
@@ -230,14 +221,17 @@ impl RouteCompiler<'_> {
         let name = &self.written.service;
         if !self.config.services.contains_key(name) {
             let defined = self.config.services.keys().map(String::as_str);
-            self.report.error(self.at("service"), format!("unknown service `{name}`")).help(suggest(name, defined));
+            self.report
+                .error(self.at("service"), format!("unknown service `{name}`"))
+                .given(Place::root().key("services").key(name))
+                .help(suggest(name, defined));
         }
         self.services.get(name).cloned()
     }
 
     fn template(&mut self) -> Option<Template> {
         let template = Template::parse(&self.written.gateway_path);
-        template.map_err(|fault| self.report.error(self.at("gateway_path"), fault.to_string())).ok()
+        template.map_err(|fault| self.report.error(self.at("gateway_path"), fault.to_string()).by_itself()).ok()
     }
 
     /// The service's base path and the route's service path are one template, expanded at once.
@@ -247,12 +241,16 @@ impl RouteCompiler<'_> {
             None => ("gateway_path", &self.written.gateway_path),
         };
         if !text.starts_with('/') {
-            self.report.error(self.at(key), "a path begins with `/`");
+            self.report.error(self.at(key), "a path begins with `/`").by_itself();
             return None;
         }
         let text = format!("{}{text}", base.unwrap_or_default());
         let parsed = ServicePath::parse(&text, template);
-        parsed.map_err(|fault| self.report.error(self.at(key), fault.to_string())).ok()
+        let wrong = |fault: TemplateFault| {
+            let problem = self.report.error(self.place.clone().key(key), fault.to_string());
+            problem.given_keys(&self.place, &["gateway_path", "service_path"]);
+        };
+        parsed.map_err(wrong).ok()
     }
 
     fn path(&mut self, template: &Template) -> Option<PathContract> {
@@ -262,6 +260,7 @@ impl RouteCompiler<'_> {
             self.report
                 .error(place, format!("the gateway path has no parameter `{name}`"))
                 .on_key()
+                .given_keys(&self.place, &["gateway_path"])
                 .help(suggest(name, names.iter().copied()));
         }
         let known: IndexMap<&String, &Parameter> =
@@ -290,7 +289,7 @@ impl RouteCompiler<'_> {
         let declared: Vec<&str> = declared.iter().filter(|(_, there)| *there).map(|(key, _)| *key).collect();
         if let [first, second, ..] = declared.as_slice() {
             let message = format!("a route has one kind of body: `{first}` is declared already");
-            self.report.error(self.at(second), message).on_key();
+            self.report.error(self.at(second), message).on_key().given_keys(&self.place, &[first]);
         }
         if let Some(parameters) = &written.body_params {
             let mut members = Vec::new();
@@ -298,7 +297,7 @@ impl RouteCompiler<'_> {
                 let place = self.at("body_params").key(name);
                 match Member::compile(declare(name, parameter)) {
                     Ok(member) => members.push(member),
-                    Err(faults) => self.schema_faults(&place, faults),
+                    Err(faults) => self.schema_faults(&place, parameter, faults),
                 }
             }
             return BodyContract::Json(JsonContract::new(members, undeclared));
@@ -324,13 +323,12 @@ impl RouteCompiler<'_> {
     fn warn_of_body(&mut self, methods: &[Method], body: &BodyContract) {
         let usual = |method: &Method| matches!(*method, Method::POST | Method::PUT | Method::PATCH);
         if matches!(body, BodyContract::None) && methods.iter().any(usual) {
-            self.report
-                .warning(self.place.clone(), "no body is declared, so none reaches the service")
-                .help("`body_params`, `form_params`, or `body: any`");
+            let warning = self.report.warning(self.place.clone(), "no body is declared, so none reaches the service");
+            warning.given_keys(&self.place, &BODY_KEYS).help("`body_params`, `form_params`, or `body: any`");
         }
         if !matches!(body, BodyContract::None) && !methods.is_empty() && !methods.iter().any(usual) {
-            self.report
-                .warning(self.place.clone(), "a body is declared, but requests of this method usually have none");
+            let message = "a body is declared, but requests of this method usually have none";
+            self.report.warning(self.place.clone(), message).given_keys(&self.place, &BODY_KEYS);
         }
     }
 
@@ -346,7 +344,7 @@ impl RouteCompiler<'_> {
                 Ok(parameter) => compiled.push(parameter),
                 Err(faults) => {
                     let place = self.at(key).key(name);
-                    self.schema_faults(&place, faults);
+                    self.schema_faults(&place, parameter, faults);
                 }
             }
         }
@@ -367,7 +365,7 @@ impl RouteCompiler<'_> {
                     self.warn_of_size(&place, parameter, &file);
                     fields.push(FormField::File(file));
                 }
-                Err(faults) => self.schema_faults(&place, faults),
+                Err(faults) => self.schema_faults(&place, parameter, faults),
             }
         }
         fields
@@ -377,12 +375,16 @@ impl RouteCompiler<'_> {
     fn warn_of_size(&mut self, place: &Place, parameter: &Parameter, file: &FileParameter) {
         let max_body = self.max_body();
         if file.max_size().is_some_and(|max| max >= max_body.bytes()) {
-            let place = match parameter.schema.contains_key("max_size") {
+            let at = match parameter.schema.contains_key("max_size") {
                 true => place.clone(),
                 false => place.clone().key("items"),
             };
-            self.report
-                .warning(place.key("max_size"), format!("the whole body is limited to {max_body} by `max_body`"))
+            let message = format!("the whole body is limited to {max_body} by `max_body`");
+            let problem = self.report.warning(at.key("max_size"), message).given_keys(&self.place, &["max_body"]);
+            if self.written.max_body.is_none() {
+                problem.given(Place::root().key("defaults").key("max_body"));
+            }
+            given_keywords(problem, place, parameter)
                 .help("raise the route's `max_body`: it counts all files and fields together");
         }
     }
@@ -391,8 +393,13 @@ impl RouteCompiler<'_> {
         self.written.max_body.or(self.config.defaults.max_body).unwrap_or(MAX_BODY)
     }
 
-    fn schema_faults(&mut self, place: &Place, faults: Vec<SchemaFault>) {
-        faults.into_iter().for_each(|fault| schema_fault(self.report, place.clone(), Weight::Error, fault));
+    /// Reports the faults of a parameter. Its keywords bear on each other, so a fault rests on all of them; and on
+    /// `optional` only where it is about that.
+    fn schema_faults(&mut self, place: &Place, written: &Parameter, faults: Vec<SchemaFault>) {
+        for fault in faults {
+            let problem = schema_fault(self.report, place.clone(), Weight::Error, fault);
+            given_keywords(problem, place, written).given(place.clone().key("default"));
+        }
     }
 
     fn response_model(&mut self) -> Option<ReplyModel> {
@@ -409,16 +416,24 @@ impl RouteCompiler<'_> {
             (None, None) => {
                 self.report
                     .error(self.place.clone(), "it is not said who may call this route")
+                    .given_keys(&self.place, &["auth"])
+                    .given(Place::root().key("defaults").key("auth"))
                     .help("`auth: [AUTHENTICATOR]` or `auth: public`, here or in `defaults`");
                 return None;
             }
         };
+        // What stands in the defaults matters here as long as the route has nothing of its own.
+        let own = self.at("auth");
         let names = match auth {
             Auth::Public(_) => return Some(Access::Public),
             Auth::Any(names) => names,
         };
         if names.is_empty() {
-            self.report.error(place, "nobody can call with an empty list").help("say `public` to let everyone in");
+            self.report
+                .error(place.clone(), "nobody can call with an empty list")
+                .given(place)
+                .given(own)
+                .help("say `public` to let everyone in");
             return None;
         }
         let mut places = Vec::new();
@@ -428,9 +443,14 @@ impl RouteCompiler<'_> {
                 None if self.config.authenticators.contains_key(name) => {}
                 None => {
                     let defined = self.config.authenticators.keys().map(String::as_str);
-                    self.report
+                    let problem = self
+                        .report
                         .error(place.clone().index(index), format!("unknown authenticator `{name}`"))
-                        .help(suggest(name, defined));
+                        .given(Place::root().key("authenticators").key(name));
+                    if place != own {
+                        problem.given(own.clone());
+                    }
+                    problem.help(suggest(name, defined));
                 }
             }
         }
@@ -441,7 +461,10 @@ impl RouteCompiler<'_> {
     fn limits(&mut self, access: Option<&Access>) -> Vec<RouteLimit> {
         let written = self.written;
         if written.cost == 0 {
-            self.report.error(self.at("cost"), "a request costs at least 1").help("leave the key out for 1");
+            self.report
+                .error(self.at("cost"), "a request costs at least 1")
+                .by_itself()
+                .help("leave the key out for 1");
         }
         let place = self.at("limits");
         let owner = format!("route/{}", written.name);
@@ -455,21 +478,28 @@ impl RouteCompiler<'_> {
                 config::LimitBy::Header(name) => LimitBy::Header(name.0.clone()),
             };
             if by == LimitBy::Consumer && matches!(access, Some(Access::Public)) {
-                self.report
+                let problem = self
+                    .report
                     .error(place.clone().key("by"), "a public route has no consumer")
-                    .help("limit `by: client_ip`, or ask for a credential with `auth`");
+                    .given_keys(&self.place, &["auth"]);
+                if written.auth.is_none() {
+                    problem.given(Place::root().key("defaults").key("auth"));
+                }
+                problem.help("limit `by: client_ip`, or ask for a credential with `auth`");
             }
             let word = by_word(&by);
             let same = |other: &config::RouteLimit| other.by == entry.by && other.rate.period == entry.rate.period;
-            if written.limits[..index].iter().any(same) {
-                self.report.error(place.clone(), "the route has a limit for the same callers and period already");
+            if let Some(first) = written.limits[..index].iter().position(same) {
+                let message = "the route has a limit for the same callers and period already";
+                let first = self.at("limits").index(first);
+                self.report.error(place.clone(), message).given(place.clone()).given(first);
             }
             let mut compiler = Limits { timezone: &self.callers.timezone, report: self.report };
             let rate = place.key("rate");
             if let Some(limit) = compiler.limit(&entry.rate, rate.clone(), &format!("{owner}/{word}"), &word) {
                 if limit.capacity() < u64::from(written.cost) {
                     let message = format!("a request costs {}, more than this limit ever allows", written.cost);
-                    self.report.error(rate, message);
+                    self.report.error(rate, message).given_keys(&self.place, &["cost"]);
                 }
                 limits.push(RouteLimit { limit, by });
             }
@@ -489,10 +519,18 @@ impl RouteCompiler<'_> {
                     limit.name(),
                     plan.name
                 );
-                self.report.warning(self.place.clone().key("cost"), message);
+                self.report
+                    .warning(self.place.clone().key("cost"), message)
+                    .given_keys(&self.place, &["name"])
+                    .given(Place::root().key("plans").key(&*plan.name));
             }
         }
     }
+}
+
+/// Says that a problem rests on all keywords of a parameter.
+fn given_keywords<'p>(problem: &'p mut Problem, place: &Place, written: &Parameter) -> &'p mut Problem {
+    written.schema.keys().fold(problem, |problem, keyword| problem.given(place.clone().key(keyword)))
 }
 
 fn declare<'a>(name: &'a str, parameter: &'a Parameter) -> Declared<'a> {

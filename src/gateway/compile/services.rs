@@ -28,6 +28,7 @@ pub(super) fn compile(
         for (host, failed) in service.refresh(surroundings.lookup) {
             report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))
+                .given_keys(&place, &["url", "targets"])
                 .help("its routes answer 503 until it can; it is tried again in the background");
         }
         services.insert(name.clone(), Arc::new(service));
@@ -37,39 +38,44 @@ pub(super) fn compile(
 
 /// The authorities of a service, and the path part of its URL.
 fn addresses(service: &config::Service, place: &Place, report: &mut Report) -> Option<(Vec<Authority>, String)> {
-    match (&service.url, service.targets.as_slice()) {
-        (Some(url), []) => match parse_url(url) {
-            Ok((authority, path)) => Some((vec![authority], path)),
-            Err(fault) => {
-                report.error(place.clone().key("url"), fault.message).help(fault.help);
-                None
-            }
-        },
-        (None, []) => {
+    let url = service.url.as_deref().map(parse_url);
+    if let Some(Err(fault)) = &url {
+        report.error(place.clone().key("url"), fault.message.as_str()).by_itself().help(fault.help);
+    }
+    let targets = targets(&service.targets, &place.clone().key("targets"), report);
+    match (url, service.targets.is_empty()) {
+        (Some(url), true) => url.ok().map(|(authority, path)| (vec![authority], path)),
+        (None, false) => Some((targets?, String::new())),
+        (None, true) => {
             report
                 .error(place.clone(), "the service has no address")
                 .on_key()
+                .given_keys(place, &["url", "targets"])
                 .help("`url: http://host:port` or `targets: [{ address: host:port }]`");
             None
         }
-        (Some(_), _) => {
-            report.error(place.clone().key("targets"), "a service has either `url` or `targets`").on_key();
+        (Some(_), false) => {
+            report
+                .error(place.clone().key("targets"), "a service has either `url` or `targets`")
+                .on_key()
+                .given_keys(place, &["url"]);
             None
         }
-        (None, targets) => {
-            let mut authorities = Vec::new();
-            for (index, target) in targets.iter().enumerate() {
-                match parse_authority(&target.address, None) {
-                    Ok(authority) => authorities.push(authority),
-                    Err(fault) => {
-                        let place = place.clone().key("targets").index(index).key("address");
-                        report.error(place, fault.message).help(fault.help);
-                    }
-                }
+    }
+}
+
+fn targets(targets: &[config::Target], place: &Place, report: &mut Report) -> Option<Vec<Authority>> {
+    let mut authorities = Vec::new();
+    for (index, target) in targets.iter().enumerate() {
+        match parse_authority(&target.address, None) {
+            Ok(authority) => authorities.push(authority),
+            Err(fault) => {
+                let place = place.clone().index(index).key("address");
+                report.error(place, fault.message).by_itself().help(fault.help);
             }
-            (authorities.len() == targets.len()).then(|| (authorities, String::new()))
         }
     }
+    (authorities.len() == targets.len()).then_some(authorities)
 }
 
 struct Fault {

@@ -32,8 +32,19 @@ pub struct DocumentFault {
     pub resource: usize,
     /// Whether the document can be used all the same.
     pub weight: Weight,
+    /// What one has to see to see it.
+    pub seen_in: SeenIn,
     /// What is wrong, and where.
     pub fault: SchemaFault,
+}
+
+/// What makes a fault of a schema one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeenIn {
+    /// What its own file says.
+    ItsFile,
+    /// What all files of the document say together.
+    AllFiles,
 }
 
 /// A body that is one JSON document.
@@ -116,7 +127,8 @@ fn compile(source: DocumentSource<'_>) -> (Option<Schema>, Vec<DocumentFault>) {
     let mut faults = Vec::new();
     for (resource, (_, schema)) in files.iter().enumerate() {
         let found = faults_of(schema, strictness).into_iter();
-        faults.extend(found.map(|(weight, fault)| DocumentFault { resource, weight, fault }));
+        let seen_in = SeenIn::ItsFile;
+        faults.extend(found.map(|(weight, fault)| DocumentFault { resource, weight, seen_in, fault }));
     }
     if faults.iter().any(|fault| fault.weight == Weight::Error) {
         return (None, faults);
@@ -128,6 +140,7 @@ fn compile(source: DocumentSource<'_>) -> (Option<Schema>, Vec<DocumentFault>) {
             let fault = |found: super::schema::BuildFault| DocumentFault {
                 resource: found.resource,
                 weight: Weight::Error,
+                seen_in: SeenIn::AllFiles,
                 fault: found.into(),
             };
             faults.extend(found.into_iter().map(fault));

@@ -19,14 +19,35 @@ use super::types::Types;
 /// One fault of a schema as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFault {
-    /// Where in the parameter: names of members and positions in lists.
-    pub pointer: Vec<String>,
+    /// Where in the parameter.
+    pub pointer: Vec<PointerStep>,
     /// What is wrong there.
     pub blame: Blame,
     /// What is wrong.
     pub message: String,
     /// What would be right.
     pub help: Option<String>,
+}
+
+/// From a mapping or a list of a schema to what it holds. A property may have digits for a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PointerStep {
+    /// What a mapping has under this name.
+    Name(String),
+    /// What a list has at this position, from 0.
+    Index(usize),
+}
+
+impl From<&str> for PointerStep {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<usize> for PointerStep {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
 }
 
 /// Whether a keyword or its value is wrong.
@@ -202,13 +223,26 @@ pub(super) fn faults_of(schema: &Value, strictness: Strictness) -> Vec<(Weight, 
     }
     let mut faults = walk.faults;
     for error in jsonschema::draft202012::meta::validator().iter_errors(schema) {
-        let pointer: Vec<String> = error.instance_path().iter().map(|step| step.to_string()).collect();
+        let pointer = steps(schema, error.instance_path().as_str());
         if !faults.iter().any(|(weight, fault)| *weight == Weight::Error && pointer.starts_with(&fault.pointer)) {
             let message = shape_message(error.kind());
             faults.push((Weight::Error, SchemaFault { pointer, blame: Blame::Value, message, help: None }));
         }
     }
     faults
+}
+
+/// The steps of a JSON pointer into `schema`. In the pointer's text a position looks like a name of digits; what it
+/// is a step into tells them apart.
+pub(super) fn steps(schema: &Value, pointer: &str) -> Vec<PointerStep> {
+    let mut at = Some(schema);
+    let step = |step: &str| {
+        let name = step.replace("~1", "/").replace("~0", "~");
+        let index = at.and_then(Value::as_array).and_then(|_| name.parse().ok());
+        at = at.and_then(|at| index.map_or_else(|| at.get(&name), |index: usize| at.get(index)));
+        index.map_or(PointerStep::Name(name), PointerStep::Index)
+    };
+    pointer.split('/').skip(1).map(step).collect()
 }
 
 /// Whether a word is one of JSON Schema.
@@ -218,7 +252,7 @@ pub(super) fn is_keyword(word: &str) -> bool {
 
 /// A fault at the parameter itself.
 pub(super) fn fault(pointer: &[&str], message: impl Into<String>) -> SchemaFault {
-    let pointer = pointer.iter().map(|step| (*step).to_owned()).collect();
+    let pointer = pointer.iter().copied().map(PointerStep::from).collect();
     SchemaFault { pointer, blame: Blame::Value, message: message.into(), help: None }
 }
 
@@ -243,14 +277,14 @@ fn shape_message(kind: &ValidationErrorKind) -> String {
 /// A walk through a schema and the schemas in it. Takes every shape: the meta-schema reports the wrong ones.
 struct Walk {
     strictness: Strictness,
-    pointer: Vec<String>,
+    pointer: Vec<PointerStep>,
     faults: Vec<(Weight, SchemaFault)>,
 }
 
 impl Walk {
     fn schema(&mut self, schema: &Map<String, Value>) {
         for (keyword, value) in schema {
-            self.at(keyword, |walk| walk.keyword(keyword, value, schema));
+            self.at(keyword.as_str(), |walk| walk.keyword(keyword, value, schema));
         }
         self.bounds(schema);
     }
@@ -287,12 +321,12 @@ impl Walk {
             (List, Value::Array(inner)) => {
                 for (index, inner) in inner.iter().enumerate().filter_map(|(at, inner)| Some((at, inner.as_object()?)))
                 {
-                    self.at(&index.to_string(), |walk| walk.schema(inner));
+                    self.at(index, |walk| walk.schema(inner));
                 }
             }
             (Named, Value::Object(inner)) => {
                 for (name, inner) in inner {
-                    self.at(name, |walk| walk.named(keyword, name, inner));
+                    self.at(name.as_str(), |walk| walk.named(keyword, name, inner));
                 }
             }
             _ => {}
@@ -364,7 +398,7 @@ impl Walk {
             self.doubt("permits no value", None);
         }
         for (index, option) in options.iter().enumerate() {
-            self.at(&index.to_string(), |walk| walk.option(option, schema));
+            self.at(index, |walk| walk.option(option, schema));
         }
     }
 
@@ -377,8 +411,8 @@ impl Walk {
     fn pattern(&mut self, value: &Value) {
         let Value::String(pattern) = value else { return };
         if validator(&serde_json::json!({ "pattern": pattern })).is_err() {
-            let help = "matching takes linear time: look-around and back-references are not supported";
-            self.report("not a regular expression", Some(help.to_owned()));
+            let (message, help) = regex_fault(pattern);
+            self.report(message, help);
         }
     }
 
@@ -406,8 +440,8 @@ impl Walk {
         }
     }
 
-    fn at(&mut self, step: &str, visit: impl FnOnce(&mut Self)) {
-        self.pointer.push(step.to_owned());
+    fn at(&mut self, step: impl Into<PointerStep>, visit: impl FnOnce(&mut Self)) {
+        self.pointer.push(step.into());
         visit(self);
         self.pointer.pop();
     }
@@ -429,6 +463,22 @@ impl Walk {
 
     fn add(&mut self, weight: Weight, blame: Blame, message: String, help: Option<String>) {
         self.faults.push((weight, SchemaFault { pointer: self.pointer.clone(), blame, message, help }));
+    }
+}
+
+/// What is wrong with a pattern that does not compile, in one line.
+fn regex_fault(pattern: &str) -> (String, Option<String>) {
+    use regex_syntax::Error;
+    use regex_syntax::ast::ErrorKind::{UnsupportedBackreference, UnsupportedLookAround};
+    const MESSAGE: &str = "not a regular expression";
+    match regex_syntax::parse(pattern) {
+        Err(Error::Parse(error)) if matches!(error.kind(), UnsupportedLookAround | UnsupportedBackreference) => {
+            let help = "matching takes linear time: look-around and back-references are not supported";
+            (MESSAGE.to_owned(), Some(help.to_owned()))
+        }
+        Err(Error::Parse(error)) => (format!("{MESSAGE}: {}", error.kind()), None),
+        Err(Error::Translate(error)) => (format!("{MESSAGE}: {}", error.kind()), None),
+        _ => (MESSAGE.to_owned(), None),
     }
 }
 

@@ -219,7 +219,7 @@ fn shape(lists: Lists, schema: &Map<String, Value>) -> Result<Shape, SchemaFault
         _ => with_type(&Map::new()),
     };
     if let Some(mut wrong) = wrong {
-        wrong.pointer.insert(0, "items".to_owned());
+        wrong.pointer.insert(0, "items".into());
         return Err(wrong);
     }
     match named(&items) {

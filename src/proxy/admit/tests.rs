@@ -49,9 +49,9 @@ fn state_of(config: &str) -> State {
     let telemetry = Arc::new(Telemetry::new("test", ""));
     let lookup = |_: &str, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
-    let (loaded, mut report, sources) = load_text("test.yaml", config);
+    let (loading, mut report, sources) = load_text("test.yaml", config);
     let gateway =
-        loaded.and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
+        loading.whole().and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
     let gateway = gateway.unwrap_or_else(|| panic!("{}", report.render(&sources, Color::Never)));
     State::new(gateway, telemetry, AccessLog::open("off").unwrap())
 }

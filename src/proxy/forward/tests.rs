@@ -70,7 +70,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
     let (loaded, mut report, sources) = load_text("test.yaml", CONFIG);
     let gateway =
-        loaded.and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
+        loaded.whole().and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
     let gateway = gateway.unwrap_or_else(|| panic!("{}", report.render(&sources, Color::Never)));
     State::new(gateway, telemetry, AccessLog::open("off").unwrap())
 });

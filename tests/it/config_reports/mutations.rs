@@ -7,10 +7,10 @@ use tollgate::gateway::Surroundings;
 use tollgate::server::{self, Source};
 use tollgate::telemetry::Telemetry;
 
-const FULL: &str = include_str!("../../config/full.yaml");
+pub const FULL: &str = include_str!("../../config/full.yaml");
 
 /// The problems of a configuration by line, from 1: everything that loading and compiling find.
-fn problems(text: &str) -> Vec<(usize, String)> {
+pub fn problems(text: &str) -> Vec<(usize, String)> {
     let telemetry = Telemetry::new("", "");
     let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
@@ -25,21 +25,22 @@ fn the_full_file_has_no_problems() {
 }
 
 /// A `key: value` line of the full file.
-struct Line {
+#[derive(Clone)]
+pub struct Line {
     /// From 1.
-    number: usize,
+    pub number: usize,
     /// What stands before the key.
-    indent: &'static str,
-    key: &'static str,
+    pub indent: &'static str,
+    pub key: &'static str,
     /// Empty when the value begins on the next line.
-    value: &'static str,
+    pub value: &'static str,
     /// The keys of the mappings around it, the outermost first.
-    parents: Vec<&'static str>,
+    pub parents: Vec<&'static str>,
 }
 
 /// What a key is.
 #[derive(Debug, PartialEq)]
-enum Kind {
+pub enum Kind {
     /// A key of the format.
     Format,
     /// A word of JSON Schema, or `optional`.
@@ -49,7 +50,7 @@ enum Kind {
 }
 
 /// Every line with a key.
-fn lines() -> Vec<Line> {
+pub fn lines() -> Vec<Line> {
     let mut open: Vec<(usize, &str)> = Vec::new();
     let mut lines = Vec::new();
     for (index, line) in FULL.lines().enumerate() {
@@ -70,7 +71,7 @@ fn lines() -> Vec<Line> {
 }
 
 impl Line {
-    fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         const NAMED_SCHEMAS: [&str; 4] = ["properties", "patternProperties", "dependentRequired", "dependentSchemas"];
         let last = self.parents.last().copied().unwrap_or_default();
         if let Some(at) = self.parents.iter().position(|parent| parent.ends_with("_params") || *parent == "schema") {
@@ -95,7 +96,7 @@ impl Line {
     }
 
     /// Values that are not of the key's type.
-    fn wrong_values(&self) -> &'static [&'static str] {
+    pub fn wrong_values(&self) -> &'static [&'static str] {
         /// Keywords whose value is a schema or named ones: an empty mapping is one.
         const MAPPINGS: [&str; 8] = [
             "items",
@@ -120,20 +121,29 @@ impl Line {
 
     /// The full file with this line in another form, and without what belongs to its value on further lines.
     fn replaced_by(&self, new: &str, whole: bool) -> String {
-        let column = self.indent.len();
-        let mut text = String::new();
-        let mut inside = false;
-        for (index, line) in FULL.lines().enumerate() {
-            let start = line.find(|char: char| char != ' ').unwrap_or(line.len());
-            inside = index + 1 > self.number && (index == self.number || inside) && start > column;
-            match () {
-                () if index + 1 == self.number => text.push_str(new),
-                () if inside && whole => {}
-                () => text.push_str(line),
+        self.replaced_in(FULL, new, whole)
+    }
+
+    /// The same in a text with the lines of the full file. No line moves.
+    pub fn replaced_in(&self, text: &str, new: &str, whole: bool) -> String {
+        let mut replaced = String::new();
+        for (index, line) in text.lines().enumerate() {
+            match index + 1 {
+                number if number == self.number => replaced.push_str(new),
+                number if whole && self.covers(number) => {}
+                _ => replaced.push_str(line),
             }
-            text.push('\n');
+            replaced.push('\n');
         }
-        text
+        replaced
+    }
+
+    /// Whether a line of the full file is this one, or belongs to its value.
+    pub fn covers(&self, number: usize) -> bool {
+        let column = self.indent.len();
+        let start = |line: &str| line.find(|char: char| char != ' ').unwrap_or(line.len());
+        let inside = FULL.lines().skip(self.number).take_while(|line| start(line) > column).count();
+        (self.number..=self.number + inside).contains(&number)
     }
 }
 

@@ -5,6 +5,8 @@
 use referencing::uri;
 use serde_json::{Map, Value};
 
+use crate::config::place::Step;
+
 /// What was found in one file.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
@@ -25,7 +27,7 @@ pub(super) struct Reference {
     /// The path from this file to the one that is meant, where a URI of this file stands for its directory.
     pub(super) beside: Option<String>,
     /// Where it stands.
-    pub(super) pointer: Vec<String>,
+    pub(super) pointer: Vec<Step>,
 }
 
 /// Keywords whose value maps names to schemas, and those whose values are no schemas.
@@ -42,7 +44,7 @@ pub(super) fn scan(uri: &str, schema: &Value) -> Scan {
     scan
 }
 
-fn schema_at(base: &str, schema: &Value, pointer: &mut Vec<String>, scan: &mut Scan) {
+fn schema_at(base: &str, schema: &Value, pointer: &mut Vec<Step>, scan: &mut Scan) {
     let Value::Object(keywords) = schema else { return };
     let own = keywords.get("$id").and_then(Value::as_str).and_then(|id| resolved(base, id));
     scan.identities.extend(own.clone());
@@ -51,18 +53,18 @@ fn schema_at(base: &str, schema: &Value, pointer: &mut Vec<String>, scan: &mut S
         reference_at(base, keywords, keyword, pointer, scan);
     }
     for (keyword, value) in keywords.iter().filter(|(keyword, _)| !PLAIN.contains(&keyword.as_str())) {
-        pointer.push(keyword.clone());
+        pointer.push(Step::Key(keyword.clone()));
         match value {
             Value::Object(named) if NAMED.contains(&keyword.as_str()) => {
                 for (name, schema) in named {
-                    pointer.push(name.clone());
+                    pointer.push(Step::Key(name.clone()));
                     schema_at(base, schema, pointer, scan);
                     pointer.pop();
                 }
             }
             Value::Array(list) => {
                 for (index, schema) in list.iter().enumerate() {
-                    pointer.push(index.to_string());
+                    pointer.push(Step::Index(index));
                     schema_at(base, schema, pointer, scan);
                     pointer.pop();
                 }
@@ -73,12 +75,12 @@ fn schema_at(base: &str, schema: &Value, pointer: &mut Vec<String>, scan: &mut S
     }
 }
 
-fn reference_at(base: &str, keywords: &Map<String, Value>, keyword: &str, pointer: &[String], scan: &mut Scan) {
+fn reference_at(base: &str, keywords: &Map<String, Value>, keyword: &str, pointer: &[Step], scan: &mut Scan) {
     let Some(written) = keywords.get(keyword).and_then(Value::as_str) else { return };
     let path = written.split('#').next().unwrap_or_default();
     let Some(uri) = resolved(base, written).filter(|_| !path.is_empty()) else { return };
     let beside = scan.directories.iter().find_map(|directory| uri.strip_prefix(directory.as_str())).map(str::to_owned);
-    let pointer = pointer.iter().cloned().chain([keyword.to_owned()]).collect();
+    let pointer = pointer.iter().cloned().chain([Step::Key(keyword.to_owned())]).collect();
     scan.references.push(Reference { uri, written: written.to_owned(), beside, pointer });
 }
 
@@ -93,6 +95,7 @@ fn resolved(base: &str, reference: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::place::Place;
 
     #[test]
     fn references_are_found_where_schemas_stand() {
@@ -108,14 +111,14 @@ mod tests {
         let found: Vec<_> = scan
             .references
             .iter()
-            .map(|found| (found.uri.as_str(), found.beside.as_deref(), found.pointer.join("/")))
+            .map(|found| (found.uri.as_str(), found.beside.as_deref(), Place(found.pointer.clone()).to_string()))
             .collect();
         let rows = [
             ("file:///dir/a.json", Some("a.json"), "$ref"),
-            ("file:///dir/b.json", Some("b.json"), "properties/$ref/$ref"),
-            ("file:///dir/d.json", Some("d.json"), "allOf/1/$dynamicRef"),
-            ("https://e.test/dir/f.json", None, "$defs/e/items/$ref"),
-            ("https://g.test/g.json", None, "not/$ref"),
+            ("file:///dir/b.json", Some("b.json"), "properties.$ref.$ref"),
+            ("file:///dir/d.json", Some("d.json"), "allOf[1].$dynamicRef"),
+            ("https://e.test/dir/f.json", None, "$defs.e.items.$ref"),
+            ("https://g.test/g.json", None, "not.$ref"),
         ];
         assert_eq!(found, rows.map(|(uri, beside, pointer)| (uri, beside, pointer.to_owned())));
         assert_eq!(scan.identities, ["https://e.test/dir/e.json"]);

@@ -19,7 +19,7 @@ fn with(sections: &str, routes: &str) -> Value {
          {sections}\nroutes:\n{routes}\n"
     );
     let (loaded, report, sources) = config::load_text("tollgate.yaml", &text);
-    let loaded = loaded.unwrap_or_else(|| panic!("{}", report.render(&sources, config::Color::Never)));
+    let loaded = loaded.whole().unwrap_or_else(|| panic!("{}", report.render(&sources, config::Color::Never)));
     document(&loaded.config)
 }
 
@@ -283,7 +283,7 @@ fn each_schema_file_is_one_component() {
         r##"{"$defs": {"a": {"$ref": "../order.json"}, "b": {"$ref": "#n"}, "c": {"$anchor": "n"}}}"##,
     );
     let (loaded, report, sources) = config::load(&folder.path().join("main.yaml"), &|_| None);
-    let loaded = loaded.unwrap_or_else(|| panic!("{}", report.render(&sources, config::Color::Never)));
+    let loaded = loaded.whole().unwrap_or_else(|| panic!("{}", report.render(&sources, config::Color::Never)));
     let found = document(&loaded.config);
     let schemas = &found["components"]["schemas"];
     assert_eq!(

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::policy::contract::grammar::{self, Blame, FILE_WORDS, SchemaFault, fault};
+use crate::policy::contract::grammar::{self, Blame, FILE_WORDS, PointerStep, SchemaFault, fault};
 use crate::policy::contract::media_type::{MediaType, is_token};
 use crate::policy::contract::parameter::{Declared, presence_faults};
 use crate::policy::contract::rules::{Counted, Span};
@@ -205,15 +205,17 @@ impl std::fmt::Display for MediaRange {
 fn ranges(written: &[Value], at: &[&str], faults: &mut Vec<SchemaFault>) -> Vec<MediaRange> {
     let mut ranges = Vec::new();
     for (index, value) in written.iter().enumerate() {
-        let index = index.to_string();
-        let here = [at, &[index.as_str()]].concat();
+        let here = |message| {
+            let mut wrong = fault(at, message);
+            wrong.pointer.push(index.into());
+            wrong
+        };
         match value.as_str().and_then(MediaRange::parse) {
-            Some(range) if ranges.contains(&range) => faults.push(fault(&here, "is listed already")),
+            Some(range) if ranges.contains(&range) => faults.push(here("is listed already")),
             Some(range) => ranges.push(range),
             None => {
-                let wrong = fault(&here, "is no media type");
                 let help = "a media type without parameters such as `image/png`, or `image/*`";
-                faults.push(SchemaFault { help: Some(help.to_owned()), ..wrong });
+                faults.push(SchemaFault { help: Some(help.to_owned()), ..here("is no media type") });
             }
         }
     }
@@ -234,7 +236,7 @@ fn lint(schema: &Map<String, Value>, at: &[&str], words: &[&str], what: &str, fa
     }
     let mut documenting = grammar::faults(&only(schema, &DOCUMENTING));
     for wrong in &mut documenting {
-        wrong.pointer.splice(0..0, at.iter().map(|step| (*step).to_owned()));
+        wrong.pointer.splice(0..0, at.iter().copied().map(PointerStep::from));
     }
     faults.append(&mut documenting);
 }

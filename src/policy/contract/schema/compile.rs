@@ -11,7 +11,7 @@ use jsonschema::{ValidationError, Validator};
 use referencing::{Draft, Error, Registry, Resolver, ResourceRef, Retrieve, SPECIFICATIONS, Uri};
 use serde_json::{Map, Value};
 
-use super::super::grammar::is_known_format;
+use super::super::grammar::{PointerStep, is_known_format, steps};
 use super::super::rules::{Bound, Span, Values, part, validator};
 use super::super::types::Types;
 use super::elements::{Contains, Items, Members, Others};
@@ -33,7 +33,7 @@ pub(in crate::policy::contract) struct BuildFault {
     /// The resource, by its position.
     pub(in crate::policy::contract) resource: usize,
     /// The place in it.
-    pub(in crate::policy::contract) pointer: Vec<String>,
+    pub(in crate::policy::contract) pointer: Vec<PointerStep>,
     pub(in crate::policy::contract) message: String,
 }
 
@@ -373,18 +373,21 @@ impl<'r> Compiler<'_, 'r> {
     }
 
     fn library_fault(&mut self, schema: &'r Value, error: &ValidationError<'_>) {
-        let pointer: Vec<String> = error.schema_path().iter().map(|step| step.to_string()).collect();
-        let pointer: Vec<&str> = pointer.iter().map(String::as_str).collect();
-        self.fault(schema, &pointer, error.to_string());
+        let below = steps(schema, error.schema_path().as_str());
+        self.fault_below(schema, below, error.to_string());
     }
 
     fn fault(&mut self, schema: &Value, below: &[&str], message: String) {
+        self.fault_below(schema, below.iter().copied().map(PointerStep::from), message);
+    }
+
+    fn fault_below(&mut self, schema: &Value, below: impl IntoIterator<Item = PointerStep>, message: String) {
         let found = self.resources.iter().enumerate().find_map(|(index, resource)| {
             let mut pointer = Vec::new();
             locate(resource.schema, address(schema), &mut pointer).then_some((index, pointer))
         });
         let (resource, mut pointer) = found.unwrap_or_default();
-        pointer.extend(below.iter().map(|step| (*step).to_owned()));
+        pointer.extend(below);
         self.faults.push(BuildFault { resource, pointer, message });
     }
 }
@@ -415,9 +418,9 @@ impl Node {
 }
 
 /// The way to the value at an address.
-fn locate(value: &Value, wanted: usize, pointer: &mut Vec<String>) -> bool {
-    let mut step = |name: String, value: &Value| {
-        pointer.push(name);
+fn locate(value: &Value, wanted: usize, pointer: &mut Vec<PointerStep>) -> bool {
+    let mut step = |step: PointerStep, value: &Value| {
+        pointer.push(step);
         let found = locate(value, wanted, pointer);
         if !found {
             pointer.pop();
@@ -426,8 +429,8 @@ fn locate(value: &Value, wanted: usize, pointer: &mut Vec<String>) -> bool {
     };
     match value {
         value if address(value) == wanted => true,
-        Value::Array(items) => items.iter().enumerate().any(|(index, item)| step(index.to_string(), item)),
-        Value::Object(members) => members.iter().any(|(name, value)| step(name.clone(), value)),
+        Value::Array(items) => items.iter().enumerate().any(|(index, item)| step(index.into(), item)),
+        Value::Object(members) => members.iter().any(|(name, value)| step(name.as_str().into(), value)),
         _ => false,
     }
 }

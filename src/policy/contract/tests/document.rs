@@ -211,7 +211,8 @@ fn a_file_may_say_more_than_is_enforced() {
     let (contract, faults) = DocumentContract::compile(DocumentSource::Files(&files), Drop);
     assert!(contract.is_none());
     let error = faults.iter().find(|fault| fault.weight == Weight::Error).unwrap();
-    assert_eq!((error.resource, error.fault.pointer.join("/").as_str()), (1, "$defs/short/pattern"));
+    let pointer = ["$defs", "short", "pattern"].map(PointerStep::from);
+    assert_eq!((error.resource, error.fault.pointer.as_slice()), (1, pointer.as_slice()));
 }
 
 #[test]

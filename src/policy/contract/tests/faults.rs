@@ -5,7 +5,12 @@ use super::*;
 fn found(result: Result<(), Vec<SchemaFault>>) -> String {
     let one = |fault: &SchemaFault| {
         let help = fault.help.as_ref().filter(|help| help.starts_with("did you mean")).map(|help| format!(" ({help})"));
-        format!("{}: {}{}", fault.pointer.join("."), fault.message, help.unwrap_or_default())
+        let steps = fault.pointer.iter().map(|step| match step {
+            PointerStep::Name(name) => format!(".{name}"),
+            PointerStep::Index(index) => format!("[{index}]"),
+        });
+        let pointer = steps.collect::<String>();
+        format!("{}: {}{}", pointer.trim_start_matches('.'), fault.message, help.unwrap_or_default())
     };
     result.err().iter().flatten().map(one).collect::<Vec<_>>().join(" | ")
 }
@@ -41,14 +46,14 @@ fn a_schema_that_is_wrong_in_itself_is_refused() {
         (r#"{"type":"string","maxLength":-1}"#, "maxLength: must be at least 0"),
         (r#"{"type":"string","maxLength":1.5}"#, "maxLength: must be of type integer"),
         (r#"{"type":"string","pattern":5}"#, "pattern: must be of type string"),
-        (r#"{"type":"string","pattern":"("}"#, "pattern: not a regular expression"),
+        (r#"{"type":"string","pattern":"("}"#, "pattern: not a regular expression: unclosed group"),
         (r#"{"type":"string","pattern":"(?=a)"}"#, "pattern: not a regular expression"),
         (r#"{"type":"string","format":"mail"}"#, "format: unknown format `mail` (did you mean `email`?)"),
         (r#"{"type":"string","enum":[]}"#, "enum: permits no value"),
         (r#"{"type":"string","enum":"a"}"#, "enum: must be of type array"),
         (
             r#"{"type":"integer","enum":[1,"a",2.5]}"#,
-            "enum.1: can never occur: it is not of the `type` | enum.2: can never occur: it is not of the `type`",
+            "enum[1]: can never occur: it is not of the `type` | enum[2]: can never occur: it is not of the `type`",
         ),
         (r#"{"type":"integer","const":"1"}"#, "const: can never occur: it is not of the `type`"),
         (
@@ -74,7 +79,7 @@ fn a_schema_that_is_wrong_in_itself_is_refused() {
         (
             r#"{"type":"string","maxLenght":5,"pattern":"[","minLength":"a"}"#,
             "maxLenght: unknown keyword `maxLenght` (did you mean `maxLength`?) | \
-             pattern: not a regular expression | minLength: must be of type integer",
+             pattern: not a regular expression: unclosed character class | minLength: must be of type integer",
         ),
         (r#"{"type":"string","description":"d","title":"t","examples":["a"],"deprecated":true}"#, ""),
     ];
@@ -94,8 +99,18 @@ fn nested_schemas_are_read_to_the_bottom() {
             "properties.a.typ: unknown keyword `typ` (did you mean `type`?)",
         ),
         (r#"{"type":"array","items":{"maximum":"x"}}"#, "items.maximum: must be of type number"),
-        (r#"{"anyOf":[{},{"pattern":"["}]}"#, "anyOf.1.pattern: not a regular expression"),
-        (r#"{"patternProperties":{"[":{}}}"#, "patternProperties.[: not a regular expression"),
+        (r#"{"anyOf":[{},{"pattern":"["}]}"#, "anyOf[1].pattern: not a regular expression: unclosed character class"),
+        (
+            r#"{"patternProperties":{"[":{}}}"#,
+            "patternProperties.[: not a regular expression: unclosed character class",
+        ),
+        // A name of digits is a name, also where the meta-schema has the complaint.
+        (r#"{"properties":{"404":{"maximum":"x"}}}"#, "properties.404.maximum: must be of type number"),
+        (r#"{"properties":{"01~/":{"maxLength":-1}}}"#, "properties.01~/.maxLength: must be at least 0"),
+        (
+            r#"{"properties":{"0":{"anyOf":[{},{"type":"strng"}]}}}"#,
+            "properties.0.anyOf[1].type: unknown type `strng` (did you mean `string`?)",
+        ),
         (r#"{"not":{"format":"colour"}}"#, "not.format: unknown format `colour`"),
         (
             r##"{"additionalProperties":{"$defs":{"a":{"typ":1}}}}"##,
@@ -236,12 +251,12 @@ fn a_file_has_words_of_its_own() {
         (r#"{"type":"file","title":5}"#, "title: must be of type string"),
         (r#"{"type":"file","content_types":"image/png"}"#, "content_types: must be a list of media types"),
         (r#"{"type":"file","content_types":[]}"#, "content_types: must be a list of media types"),
-        (r#"{"type":"file","content_types":["png"]}"#, "content_types.0: is no media type"),
-        (r#"{"type":"file","content_types":["*/*"]}"#, "content_types.0: is no media type"),
-        (r#"{"type":"file","content_types":["image/p*"]}"#, "content_types.0: is no media type"),
-        (r#"{"type":"file","content_types":["a/b; c=d"]}"#, "content_types.0: is no media type"),
-        (r#"{"type":"file","content_types":["a/b",5]}"#, "content_types.1: is no media type"),
-        (r#"{"type":"file","content_types":["a/b","A/B"]}"#, "content_types.1: is listed already"),
+        (r#"{"type":"file","content_types":["png"]}"#, "content_types[0]: is no media type"),
+        (r#"{"type":"file","content_types":["*/*"]}"#, "content_types[0]: is no media type"),
+        (r#"{"type":"file","content_types":["image/p*"]}"#, "content_types[0]: is no media type"),
+        (r#"{"type":"file","content_types":["a/b; c=d"]}"#, "content_types[0]: is no media type"),
+        (r#"{"type":"file","content_types":["a/b",5]}"#, "content_types[1]: is no media type"),
+        (r#"{"type":"file","content_types":["a/b","A/B"]}"#, "content_types[1]: is listed already"),
         (r#"{"type":"file","minItems":1}"#, "minItems: `minItems` makes no sense for a file"),
         (
             r#"{"type":"array","max_size":5,"uniqueItems":true,"items":{"type":"file","maxItems":1}}"#,
