@@ -85,6 +85,7 @@ impl RouteCompiler<'_> {
             config::Undeclared::Reject => Undeclared::Reject,
             config::Undeclared::Forward => Undeclared::Forward,
         };
+        let in_path = self.text_parameters(&written.path_params, "path_params", Position::Path);
         let query = self.query(undeclared);
         let body = self.body(undeclared);
         let response_model = self.response_model();
@@ -104,7 +105,7 @@ impl RouteCompiler<'_> {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);
         }
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
-        let path = self.path(&template)?;
+        let path = self.path(&template, in_path)?;
         let route = Route {
             name: written.name.as_str().into(),
             methods,
@@ -253,7 +254,7 @@ impl RouteCompiler<'_> {
         parsed.map_err(wrong).ok()
     }
 
-    fn path(&mut self, template: &Template) -> Option<PathContract> {
+    fn path(&mut self, template: &Template, typed: Vec<TextParameter>) -> Option<PathContract> {
         let names: Vec<&str> = template.names().iter().map(String::as_str).collect();
         for name in self.written.path_params.keys().filter(|name| !names.contains(&name.as_str())) {
             let place = self.at("path_params").key(name);
@@ -263,9 +264,6 @@ impl RouteCompiler<'_> {
                 .given_keys(&self.place, &["gateway_path"])
                 .help(suggest(name, names.iter().copied()));
         }
-        let known: IndexMap<&String, &Parameter> =
-            self.written.path_params.iter().filter(|(name, _)| names.contains(&name.as_str())).collect();
-        let typed = self.text_parameters(known, "path_params", Position::Path);
         PathContract::new(&names, typed).ok()
     }
 

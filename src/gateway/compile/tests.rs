@@ -124,6 +124,12 @@ fn what_is_certain_is_reported() {
             &["routes[1].cookie_params.a.typ: unknown keyword `typ`"],
         ),
         (
+            "a parameter of a path that is faulty itself",
+            ("\"/two/{x}\"", "7"),
+            ("service: b", "service: b, path_params: { x: { typ: string } }"),
+            &["routes[1].path_params.x.typ: unknown keyword `typ`"],
+        ),
+        (
             "a header that no route may declare",
             ("header: x-key", "header: x-key, forward: 7"),
             ("X-B:", "Via:"),
