@@ -68,19 +68,29 @@ fn mask_quoted(sentence: &str, is_secret: impl Fn(&str) -> bool) -> String {
 
 fn find<'v>(value: &'v Value, place: &Place) -> Option<&'v Value> {
     place.0.iter().try_fold(value, |value, step| match step {
-        Step::Key(key) => value.get(key),
+        Step::Key(key) => value.get(shown_key(value, key)),
         Step::Index(index) => value.get(index),
     })
 }
 
 fn mask_place(value: &mut Value, place: &Place) {
     let found = place.0.iter().try_fold(value, |value, step| match step {
-        Step::Key(key) => value.get_mut(key),
+        Step::Key(key) => {
+            let key = shown_key(value, key).to_owned();
+            value.get_mut(key)
+        }
         Step::Index(index) => value.get_mut(index),
     });
     if let Some(found) = found {
         *found = MASK.into();
     }
+}
+
+/// A key as it is shown: the name of a header is in lower case there, however it was written.
+fn shown_key<'k>(value: &'k Value, key: &'k str) -> &'k str {
+    let members = value.as_object().filter(|members| !members.contains_key(key));
+    let shown = members.and_then(|members| members.keys().find(|shown| shown.eq_ignore_ascii_case(key)));
+    shown.map_or(key, String::as_str)
 }
 
 #[cfg(test)]
@@ -102,7 +112,7 @@ routes:
     gateway_path: /users
     service: users
     auth: [key]
-    request_headers: { set: { authorization: Bearer abc, x-team: blue } }
+    request_headers: { set: { authorization: Bearer abc, x-team: blue, X-Secret: 'a${env:HOST}' } }
 ";
         std::fs::write(file.path(), text).unwrap();
         let (loading, report, sources) = load(file.path(), &|_| Some("secret.internal".to_owned()));
@@ -114,6 +124,7 @@ routes:
         for secret in ["secret.internal", "9f86d081", "Bearer abc"] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
+        assert_eq!(masked["routes"][0]["request_headers"]["set"]["x-secret"], "***");
         assert_eq!(masked["services"]["users"]["url"], "***");
         assert_eq!(masked["routes"][0]["request_headers"]["set"]["x-team"], "blue");
         assert_eq!(masked["guard"]["header_timeout"], "10s");

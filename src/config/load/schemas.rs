@@ -77,7 +77,7 @@ impl Schemas<'_, '_> {
             }
             Ok(None) => {}
             Err(why) => {
-                self.loader.report.error(at, format!("cannot read {written}: {why}")).help(HELP);
+                self.loader.report.error(at, format!("cannot read `{written}`: {why}")).help(HELP);
             }
         }
     }
@@ -171,10 +171,10 @@ impl Schemas<'_, '_> {
         let mut place = SchemaFiles::place(file);
         place.0.extend_from_slice(&reference.pointer);
         let shown = &reference.written;
-        let real = fs::canonicalize(&path).map_err(|error| format!("cannot read {shown}: {error}"));
+        let real = fs::canonicalize(&path).map_err(|error| format!("cannot read `{shown}`: {error}"));
         let found = real.and_then(|real| match self.may_read(&real, root) {
-            true => self.open(&path).map_err(|why| format!("cannot read {shown}: {why}")),
-            false => Err(format!("{shown} is outside of the directories of the configuration and of this schema")),
+            true => self.open(&path).map_err(|why| format!("cannot read `{shown}`: {why}")),
+            false => Err(format!("`{shown}` is outside of the directories of the configuration and of this schema")),
         });
         let target = found.unwrap_or_else(|message| {
             self.loader.report.error(place.clone(), message);

@@ -143,7 +143,7 @@ fn in_json(case: &Case) -> Option<Outcome> {
         return None;
     }
     let one = |text: &String| {
-        let parsed = text.parse::<Value>().ok().filter(|_| kind != "string");
+        let parsed = text.parse::<Value>().ok().filter(|_| kind != "string" && text.trim() == text);
         let whole = |value: &Value| kind != "integer" || !value.is_number() || !text.contains('.');
         parsed.filter(|value| (value.is_number() || value.is_boolean()) && whole(value)).unwrap_or(text.as_str().into())
     };
