@@ -13,7 +13,7 @@ mod schemas;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -98,7 +98,8 @@ impl Damaged {
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Loading, Report, Sources) {
     let mut loader = Loader::new(env);
     let name = path.display().to_string();
-    match read_file(path, LARGEST_FILE) {
+    // This one may be a pipe: `tollgate check <(…)`.
+    match read_any(path, LARGEST_FILE) {
         Ok(bytes) => {
             loader.files.push(path.to_owned());
             let directory = path.parent().unwrap_or(Path::new(""));
@@ -267,7 +268,15 @@ fn fault(place: &Place, on: On, message: String, help: &str) -> Fault {
     Fault { place: place.clone(), on, message, help: Some(help.to_owned()) }
 }
 
+/// Reads a file that a configuration names. Nothing but a regular file is opened: a pipe may never end, or never begin.
 fn read_file(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    read_any(path, largest)
+}
+
+fn read_any(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(largest + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= largest) {

@@ -9,6 +9,7 @@ mod listeners;
 mod reload;
 mod signals;
 mod supervisor;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;

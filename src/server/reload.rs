@@ -6,7 +6,6 @@
 //! nothing.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::{error, info, warn};
@@ -17,6 +16,7 @@ use crate::gateway::{Gateway, Surroundings, lookup};
 use crate::proxy::State;
 use crate::telemetry::ReloadResult;
 
+use super::watch::Watched;
 use super::{Purpose, Source, check, check_uploads, unix_now};
 
 /// How a reload ended.
@@ -60,7 +60,7 @@ struct Fixed {
 
 struct Current {
     access_path: String,
-    watch: Vec<PathBuf>,
+    watch: Watched,
 }
 
 impl Fixed {
@@ -77,15 +77,7 @@ impl Fixed {
 
 impl Current {
     fn of(loaded: &Loaded) -> Self {
-        let mut watch = Vec::new();
-        if loaded.config.reload.watch {
-            watch.extend(loaded.files.iter().map(|file| match file.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-                _ => Path::new(".").to_owned(),
-            }));
-            watch.sort();
-            watch.dedup();
-        }
+        let watch = if loaded.config.reload.watch { Watched::of(&loaded.files) } else { Watched::default() };
         Self { access_path: loaded.config.access_log.path.clone(), watch }
     }
 }
@@ -96,8 +88,8 @@ impl Reloader {
         Self { state, source, fixed: Fixed::of(loaded), current: Mutex::new(Current::of(loaded)) }
     }
 
-    /// Folders to watch for changes; empty unless the configuration asks for it.
-    pub fn watched_folders(&self) -> Vec<PathBuf> {
+    /// What to watch for changes; nothing unless the configuration asks for it.
+    pub(super) fn watched(&self) -> Watched {
         self.current.lock().watch.clone()
     }
 

@@ -19,12 +19,16 @@ use crate::gateway::lookup;
 use crate::proxy::State;
 
 use super::reload::Reloader;
+use super::watch::{Mark, Watched};
 
 /// How often the names of services are looked up again, and unused limit counters are dropped.
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
 
 /// Editors and config maps change a file in several steps: wait until it has been quiet this long.
 const SETTLE: Duration = Duration::from_millis(200);
+
+/// The longest wait for quiet.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// The background task.
 pub struct Supervisor {
@@ -75,8 +79,7 @@ impl BackgroundService for Supervisor {
             }
         };
         let (changes, mut changed) = mpsc::channel(1);
-        // Dropping the watcher ends the watch.
-        let mut _watcher = watch(&self.reloader, &changes);
+        let mut watch = Watch::new(&self.reloader, &changes);
         let mut refresh = interval(REFRESH_EVERY);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         refresh.reset();
@@ -84,13 +87,17 @@ impl BackgroundService for Supervisor {
         loop {
             tokio::select! {
                 _ = hangup.recv() => {
+                    watch.look();
                     self.reloader.reload();
-                    _watcher = watch(&self.reloader, &changes);
+                    watch.renew(&self.reloader, &changes);
                 }
                 Some(()) = changed.recv() => {
-                    while timeout(SETTLE, changed.recv()).await.is_ok() {}
-                    self.reloader.reload();
-                    _watcher = watch(&self.reloader, &changes);
+                    let quiet = async { while timeout(SETTLE, changed.recv()).await.is_ok() {} };
+                    let _ = timeout(SETTLED, quiet).await;
+                    if watch.look() {
+                        self.reloader.reload();
+                        watch.renew(&self.reloader, &changes);
+                    }
                 }
                 _ = refresh.tick() => {
                     self.refresh_names();
@@ -103,16 +110,48 @@ impl BackgroundService for Supervisor {
     }
 }
 
-/// Watches the folders of the configuration's files, where `reload: { watch: true }` asks for it. Folders, because
-/// editors and config maps replace a file instead of writing into it.
-fn watch(reloader: &Reloader, changes: &mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let folders = reloader.watched_folders();
+/// The watch over the configuration's files, where `reload: { watch: true }` asks for it.
+struct Watch {
+    watched: Watched,
+    /// The files as they were when they were last looked at.
+    seen: Option<Vec<Mark>>,
+    /// Dropping the watcher ends the watch.
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Watch {
+    fn new(reloader: &Reloader, changes: &mpsc::Sender<()>) -> Self {
+        let watched = reloader.watched();
+        let watcher = begin(watched.clone(), changes.clone());
+        Self { watched, seen: None, _watcher: watcher }
+    }
+
+    /// Notes the files as they are; whether one is another than when this was last done.
+    fn look(&mut self) -> bool {
+        let now = Some(self.watched.state());
+        let changed = now != self.seen;
+        self.seen = now;
+        changed
+    }
+
+    /// Watches what a reload left to be watched.
+    fn renew(&mut self, reloader: &Reloader, changes: &mpsc::Sender<()>) {
+        if reloader.watched() != self.watched {
+            *self = Self::new(reloader, changes);
+            // Nobody watched the new ones while they were read.
+            let _ = changes.try_send(());
+        }
+    }
+}
+
+fn begin(watched: Watched, changes: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let folders = watched.folders().to_owned();
     if folders.is_empty() {
         return None;
     }
-    let changes = changes.clone();
     let on_event = move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        let concerns = |event: &notify::Event| event.paths.iter().any(|path| watched.concerns(path));
+        if event.is_ok_and(|event| !event.kind.is_access() && concerns(&event)) {
             // A full channel means that a change is noted already.
             let _ = changes.try_send(());
         }

@@ -109,3 +109,41 @@ fn a_schema_file_is_watched_too() {
     gateway.logged("configuration refused, generation 2 goes on");
     assert_eq!(status(), 200);
 }
+
+#[test]
+fn what_lies_beside_a_watched_file_is_no_reason_to_reload() {
+    let origin = Origin::start(super::echo);
+    let gateway = Instance::start(&watched(&origin, 1));
+    // The gateway's own log lies there, too.
+    let beside = gateway.folder().join("access.log");
+    for turn in 2..5 {
+        fs::write(&beside, format!("line {turn}")).unwrap();
+        gateway.write(&watched(&origin, turn));
+        assert!(serves(&gateway, turn));
+    }
+    assert_eq!(gateway.log().matches("configuration unchanged").count(), 0, "{}", gateway.log());
+    fs::write(gateway.file(), "nonsense").unwrap();
+    gateway.logged("configuration refused, generation 4 goes on");
+    gateway.write(&watched(&origin, 5));
+    assert!(serves(&gateway, 5));
+    assert_eq!(gateway.log().matches("configuration refused").count(), 1, "{}", gateway.log());
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_nothing_waits_for_it() {
+    let origin = Origin::start(super::echo);
+    let folder = tempfile::tempdir().unwrap();
+    let schema = folder.path().join("order.json");
+    fs::write(&schema, "{}").unwrap();
+    let mut file = numbered(origin.address(), 1);
+    file["routes"][0]["response_model"] = json!({"schema_file": schema});
+    let gateway = Instance::start(&file);
+    fs::remove_file(&schema).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&schema).status().unwrap().success());
+    let output = gateway.reload_command();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("it is no regular file"), "{output:?}");
+    fs::remove_file(&schema).unwrap();
+    fs::write(&schema, r#"{"type": "object"}"#).unwrap();
+    assert_eq!(gateway.reload_command().status.code(), Some(0));
+}
