@@ -36,6 +36,7 @@ const SEGMENTS: &AsciiSet = &SEGMENT.remove(b'/');
 pub struct ServicePath {
     text: Text,
     query: Query,
+    query_names: Box<[Box<str>]>,
 }
 
 /// A parameter's value.
@@ -85,6 +86,7 @@ impl ServicePath {
         check_clean(&path)?;
         check_query(&query)?;
         let has_query = if text.contains('?') { Query::Present } else { Query::Absent };
+        let query_names = query_names(text);
         let path = parts(&path, gateway_path, Side::Path)?;
         let query = parts(&query, gateway_path, Side::Query)?;
         let text = match (&*path, &*query) {
@@ -92,7 +94,7 @@ impl ServicePath {
             ([Part::Literal(path)], [Part::Literal(query)]) => Text::Literal(format!("{path}{query}").into()),
             _ => Text::Parts { path, query },
         };
-        Ok(Self { text, query: has_query })
+        Ok(Self { text, query: has_query, query_names })
     }
 
     /// The whole text when it has no parameters.
@@ -106,6 +108,12 @@ impl ServicePath {
     /// Whether a further query parameter follows a `&` (or nothing, after a bare `?`) rather than a `?`.
     pub fn has_query(&self) -> bool {
         self.query == Query::Present
+    }
+
+    /// The query parameters that are set here. A client's copies must not follow them: which one counts, services do
+    /// not agree on.
+    pub fn query_names(&self) -> &[Box<str>] {
+        &self.query_names
     }
 
     /// Appends the path with each name's value, given by its index in the gateway path's names. Appends nothing
@@ -162,6 +170,13 @@ fn write_value(value: Value<'_>, place: Place, out: &mut String) -> Result<(), P
         }
     }
     Ok(())
+}
+
+/// The literal names in the query of a template.
+fn query_names(text: &str) -> Box<[Box<str>]> {
+    let (_, query) = text.split_once('?').unwrap_or_default();
+    let names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned());
+    names.filter(|name| !name.contains(['{', '}'])).map(Into::into).collect()
 }
 
 enum Side {

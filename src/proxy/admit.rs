@@ -340,7 +340,7 @@ fn contract(
         },
         &mut target,
     );
-    let query = without_keys(parts.uri.query(), &route.hidden_keys);
+    let query = clients_query(parts.uri.query(), route);
     let at = target.len();
     route.contract.check_query(query.as_deref(), &mut target, &mut violations);
     if target.len() > at {
@@ -400,20 +400,24 @@ fn check_length(route: &Route, request: &Request<'_>) -> Result<(), Rejection> {
     }
 }
 
-/// The query without API keys, which are no parameters.
-fn without_keys<'q>(query: Option<&'q str>, places: &[Part]) -> Option<Cow<'q, str>> {
+/// The query without API keys, which are no parameters, and without what the service path sets itself. Where undeclared
+/// parameters are refused, the contract refuses the latter.
+fn clients_query<'q>(query: Option<&'q str>, route: &Route) -> Option<Cow<'q, str>> {
     let query = query?;
-    let mut names = places.iter().filter_map(|part| match part {
+    let keys = route.hidden_keys.iter().filter_map(|part| match part {
         Part::Query(name) => Some(&**name),
         Part::Header(_) | Part::Cookie(_) => None,
     });
+    let refused = !route.observes() && route.contract.query.refuses_undeclared();
+    let own = if refused { &[][..] } else { route.service_path.query_names() };
+    let mut names = keys.chain(own.iter().map(|name| &**name));
     let Some(first) = names.next() else { return Some(Cow::Borrowed(query)) };
     let names: SmallVec<[&str; 2]> = std::iter::once(first).chain(names).collect();
-    let is_key = |pair: &str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| names.contains(&&*name));
-    if !query.split('&').any(is_key) {
+    let is_not_theirs = |pair: &str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| names.contains(&&*name));
+    if !query.split('&').any(is_not_theirs) {
         return Some(Cow::Borrowed(query));
     }
-    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_not_theirs(pair)).collect();
     Some(Cow::Owned(kept.join("&")))
 }
 

@@ -251,7 +251,22 @@ impl RouteCompiler<'_> {
             let problem = self.report.error(self.place.clone().key(key), fault.to_string());
             problem.given_keys(&self.place, &["gateway_path", "service_path"]);
         };
-        parsed.map_err(wrong).ok()
+        let parsed = parsed.map_err(wrong).ok()?;
+        self.check_set_twice(&parsed);
+        Some(parsed)
+    }
+
+    /// A parameter reaches the service once: from the client, or from the service path.
+    fn check_set_twice(&mut self, service_path: &ServicePath) {
+        let Parameters::Named(declared) = &self.written.query_params else { return };
+        for name in service_path.query_names().iter().filter(|name| declared.contains_key(&***name)) {
+            let place = self.at("query_params").key(&**name);
+            self.report
+                .error(place, format!("the service path sets `{name}` already"))
+                .on_key()
+                .given_keys(&self.place, &["service_path"])
+                .help("the service would get it twice: declare it, or set it");
+        }
     }
 
     fn path(&mut self, template: &Template, typed: Vec<TextParameter>) -> Option<PathContract> {

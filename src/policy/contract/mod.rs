@@ -234,6 +234,14 @@ impl QueryContract {
         Self(Query::Declared(Pairs::new(Style::Query, parameters, undeclared)))
     }
 
+    /// Whether a parameter that is not declared is a violation.
+    pub fn refuses_undeclared(&self) -> bool {
+        match &self.0 {
+            Query::Any => false,
+            Query::Declared(pairs) => pairs.undeclared_are() == Undeclared::Reject,
+        }
+    }
+
     /// Checks the client's query and appends the service's, which is empty when none is to be sent. `out` is as
     /// before when there are violations.
     pub fn check(&self, raw: Option<&str>, out: &mut String, violations: &mut Violations) {

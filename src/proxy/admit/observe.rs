@@ -18,7 +18,7 @@ use crate::policy::contract::{BodyContract, CheckedFields, Media, PathValues, Vi
 use crate::policy::path::decode_segment;
 use crate::policy::rejection::Rejection;
 
-use super::{AdmittedBody, Decision, Pending, Request, check_length, finish, without_keys};
+use super::{AdmittedBody, Decision, Pending, Request, check_length, clients_query, finish};
 
 /// Path, query, fields and, where it is read, the body.
 pub(super) fn contract(
@@ -30,7 +30,7 @@ pub(super) fn contract(
     let mut observed = Violations::new();
     let decoded: SmallVec<[Cow<'_, str>; 4]> = found.captures.iter().map(|value| decode_segment(value)).collect();
     contract.check_path(&decoded, &mut PathValues::new(), &mut observed);
-    let query = without_keys(request.parts.uri.query(), &route.hidden_keys).unwrap_or_default();
+    let query = clients_query(request.parts.uri.query(), route).unwrap_or_default();
     contract.check_query(Some(&query), &mut String::new(), &mut observed);
     contract.fields.check(&request.parts.headers, &mut observed);
     let (route, service_target) = (Arc::clone(route), target(route, found, &query)?);

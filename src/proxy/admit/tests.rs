@@ -33,6 +33,10 @@ routes:
   - { name: mine, method: GET, gateway_path: /mine, service: users, auth: [key, query-key] }
   - { name: file, method: GET, gateway_path: '/files/{name}', service: users, auth: public }
   - { name: raw, method: GET, gateway_path: '/raw/{name}', service: users, auth: public, encoded_slash: forward }
+  - { name: any, method: GET, gateway_path: /any, service: users, service_path: '/any?from=here&a+b', query_params: any, auth: public }
+  - { name: forward, method: GET, gateway_path: /forward, service: users, service_path: '/f?from=here', undeclared: forward, auth: public }
+  - { name: observe, method: GET, gateway_path: /observe, service: users, service_path: '/o?from=here', mode: observe, auth: public }
+  - { name: reject, method: GET, gateway_path: /reject, service: users, service_path: '/r?from=here', undeclared: reject, auth: public }
   - name: order
     method: POST
     gateway_path: /orders
@@ -95,6 +99,10 @@ fn a_request_is_forwarded_as_declared_or_refused_for_the_first_reason() {
         ("GET /users/7?limit=3&debug=1", "/api/v1/users/7?from=7&limit=3"),
         ("GET /us%65rs/7", "/api/v1/users/7?from=7&limit=20"),
         ("GET /users/x?limit=101", "422 2"),
+        ("GET /any?from=there&a=1&fr%6fm=x&a+b=1", "/api/any?from=here&a+b&a=1"),
+        ("GET /forward?a=1&from=there", "/api/f?from=here&a=1"),
+        ("GET /observe?from=there&a=1", "/api/o?from=here&a=1"),
+        ("GET /reject?from=there", "422 1"),
         ("HEAD /users/7", "/api/v1/users/7?from=7&limit=20"),
         ("POST /users/7", "405 method-not-allowed"),
         ("get /users/7", "405 method-not-allowed"),
