@@ -318,12 +318,14 @@ impl ProxyHttp for Proxy {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
-        if let Some(hold) = exchange.hold.as_ref()
-            && model::concerns(&session.req_header().method, response)
-        {
-            let budget = exchange.gateway.request_limits.body_memory;
-            let memory = Lease { memory: self.state.bodies.reserve(), budget };
-            hold.begin(route, response, memory, Prepared::of(session, exchange));
+        if let Some(hold) = exchange.hold.as_ref() {
+            let method = &session.req_header().method;
+            model::edit_head(method, response);
+            if model::concerns(method, response) {
+                let budget = exchange.gateway.request_limits.body_memory;
+                let memory = Lease { memory: self.state.bodies.reserve(), budget };
+                hold.begin(route, response, memory, Prepared::of(session, exchange));
+            }
         }
         plain::edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }

@@ -1,7 +1,8 @@
 //! The service's answer as the client gets it.
 //!
-//! Bodies are not touched here: `model` checks those of routes that ask for it. Of the header, what concerns one connection ends here, and what a route hides or changes is
-//! hidden or changed; every other field passes as it came, repeated ones in order.
+//! Bodies are not touched here: `model` checks those of routes that ask for it. Of the header, what concerns one
+//! connection ends here, and what a route hides or changes is hidden or changed; every other field passes as it came,
+//! repeated ones in order.
 
 pub mod model;
 

@@ -99,8 +99,19 @@ pub fn ask(headers: &mut HeaderMap, route: &Route) {
 
 /// Whether a reply is one that a model is for.
 pub fn concerns(method: &Method, header: &ResponseHeader) -> bool {
-    let has_body = *method != Method::HEAD && header.status != StatusCode::NO_CONTENT;
-    has_body && header.status.is_success() && is_json(&header.headers)
+    *method != Method::HEAD && is_modelled(header)
+}
+
+fn is_modelled(header: &ResponseHeader) -> bool {
+    header.status.is_success() && header.status != StatusCode::NO_CONTENT && is_json(&header.headers)
+}
+
+/// Takes out of the answer to a HEAD what the checked reply to a GET may have otherwise (RFC 9110 section 8.6): nobody
+/// knows how much of it the model would leave.
+pub fn edit_head(method: &Method, header: &mut ResponseHeader) {
+    if *method == Method::HEAD && is_modelled(header) {
+        OF_THE_BYTES.iter().chain([&CONTENT_LENGTH]).for_each(|name| drop(header.remove_header(name)));
+    }
 }
 
 impl Hold {
