@@ -100,6 +100,7 @@ impl RouteCompiler<'_> {
         let place = self.at("response_headers");
         let response_headers = headers::edits(&response.remove, &response.set, &place, self.report);
         self.warn_of_body(&methods, &body);
+        self.refuse_patched_defaults(&methods);
         let template = template?;
         if let Ok(host) = &host {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);
@@ -330,6 +331,24 @@ impl RouteCompiler<'_> {
                     .map_or(BodyContract::Any, BodyContract::Document)
             }
             None => BodyContract::None,
+        }
+    }
+
+    /// A PATCH changes what it names: what is filled in would overwrite what the service has.
+    fn refuse_patched_defaults(&mut self, methods: &[Method]) {
+        if !methods.contains(&Method::PATCH) {
+            return;
+        }
+        for (key, parameters) in
+            [("body_params", &self.written.body_params), ("form_params", &self.written.form_params)]
+        {
+            for (name, _) in parameters.iter().flatten().filter(|(_, parameter)| parameter.default.is_some()) {
+                self.report
+                    .error(self.at(key).key(name).key("default"), "a PATCH keeps absent members absent")
+                    .on_key()
+                    .given_keys(&self.place, &["method", "methods"])
+                    .help("say `optional: true`: the default is the service's to fill in");
+            }
         }
     }
 
