@@ -67,6 +67,10 @@ pub fn schema() -> String {
 /// Asks a running gateway to reload, and says how it went.
 pub fn reload(file: &Path, admin: Option<SocketAddr>) -> ExitCode {
     let Some(admin) = admin.or_else(|| admin_address(file)) else {
+        if let Err(failed) = std::fs::File::open(file) {
+            eprintln!("error: cannot read {}: {failed}; say the admin listener with --admin ADDRESS", file.display());
+            return ExitCode::from(2);
+        }
         eprintln!("error: {} names no admin listener; say it with --admin ADDRESS", file.display());
         return ExitCode::from(2);
     };
@@ -144,14 +148,15 @@ pub fn demo() -> Result<Setup, String> {
         listeners.push((listener, address));
     }
     let (_, public) = listeners[0];
-    println!("{}", demo_text(public, listeners[1].1));
+    println!("{}", demo_text(public, listeners[1].1, listeners[2].1));
     let (service, _) = listeners.swap_remove(2);
     drop(listeners);
     Ok(Setup { source: Source::Text { name: "conf/demo.yaml".to_owned(), text }, threads: 1, demo: Demo::On(service) })
 }
 
-fn demo_text(public: SocketAddr, admin: SocketAddr) -> String {
-    let mut text = format!("Tollgate is serving conf/demo.yaml on http://{public}, for operators on http://{admin}.\n");
+fn demo_text(public: SocketAddr, admin: SocketAddr, service: SocketAddr) -> String {
+    let mut text = format!("Tollgate is serving its demo on http://{public}, for operators on http://{admin}.\n");
+    let _ = writeln!(text, "The service behind it: http://{service}");
     let _ = writeln!(text, "Its routes, to read and to try: http://{public}/docs");
     text.push_str("Try, in another terminal:\n");
     for line in demo::tour(public, admin) {

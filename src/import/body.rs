@@ -32,8 +32,8 @@ pub(super) fn read<'d>(
     let named = |wanted: &str| content.iter().find(|(name, _)| media_type(name) == wanted).map(|(_, media)| media);
     let found = match (json_media(content), named(MULTIPART), named(URLENCODED)) {
         (Some(media), _, _) => Some(json_body(translator, method, media)),
-        (_, Some(media), _) => form(translator, media, Form::Multipart),
-        (_, _, Some(media)) => form(translator, media, Form::Urlencoded),
+        (_, Some(media), _) => form(translator, media, Form::Multipart, method),
+        (_, _, Some(media)) => form(translator, media, Form::Urlencoded, method),
         _ => {
             let names: Vec<&str> = content.keys().map(String::as_str).take(5).collect();
             return unchecked(translator, &format!("it is {}", names.join(", ")));
@@ -116,12 +116,16 @@ fn members<'d>(translator: &mut Translator<'d, '_>, schema: &'d Value, method: &
     let mut members = Map::new();
     for (name, member) in properties {
         let member = member.as_object().cloned().unwrap_or_default();
-        // A PATCH changes what it names: a default in it would change more.
-        let is = Presence { required: required.contains(name.as_str()), fill: method != "PATCH" };
+        let is = Presence { required: required.contains(name.as_str()), fill: may_fill(method) };
         let member = presence(translator, type_first(member), is, &format!("member `{name}`"));
         members.insert(name, Value::Object(member));
     }
     Some(members)
+}
+
+/// A PATCH changes what it names: a default in it would change more.
+fn may_fill(method: &str) -> bool {
+    method != "PATCH"
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,7 +135,12 @@ enum Form {
 }
 
 /// The fields of a form whose schema is an object with named members.
-fn form<'d>(translator: &mut Translator<'d, '_>, media: &'d Value, form: Form) -> Option<Map<String, Value>> {
+fn form<'d>(
+    translator: &mut Translator<'d, '_>,
+    media: &'d Value,
+    form: Form,
+    method: &str,
+) -> Option<Map<String, Value>> {
     let document = translator.document;
     let mut schema = document.resolve(media.get("schema")?).ok()?;
     // Documentation beside a reference is written as `allOf` of one.
@@ -159,7 +168,7 @@ fn form<'d>(translator: &mut Translator<'d, '_>, media: &'d Value, form: Form) -
             Some(file) => file,
             None => text_parameter(translator, property, TextPlace::Repeats, name, &label),
         };
-        let is = Presence { required: required.contains(name.as_str()), fill: true };
+        let is = Presence { required: required.contains(name.as_str()), fill: may_fill(method) };
         fields.insert(name.clone(), Value::Object(presence(translator, field, is, &label)));
     }
     (!fields.is_empty()).then(|| entry("form_params", Value::Object(fields)))

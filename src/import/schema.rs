@@ -114,6 +114,11 @@ impl<'d, 'n> Translator<'d, 'n> {
         if self.unfolds || !self.document.spend(schema) {
             return json!({});
         }
+        if self.depth == MAX_DEPTH && self.kept.is_none() {
+            // With references kept it may be less deep.
+            self.unfolds = true;
+            return json!({});
+        }
         if self.depth == MAX_DEPTH {
             self.notes.add("a schema nests too deep: what is below is not checked");
             return json!({});

@@ -174,7 +174,9 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
             .given_each(Place::root().key("routes"), "service");
     }
     let plans: HashSet<&str> = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref()).collect();
-    for name in config.plans.keys().filter(|name| !plans.contains(name.as_str())) {
+    // A plan that is not there may be this one, misspelt.
+    let misspelt = plans.iter().any(|name| !config.plans.contains_key(*name));
+    for name in config.plans.keys().filter(|name| !misspelt && !plans.contains(name.as_str())) {
         report
             .warning(Place::root().key("plans").key(name), format!("no consumer has plan `{name}`"))
             .on_key()

@@ -345,6 +345,9 @@ impl Walk {
     fn unknown_keyword(&mut self, keyword: &str) {
         let known = KEYWORDS.iter().map(|(known, _, _)| *known);
         let help = match self.strictness {
+            _ if keyword == "optional" => Some(
+                "it belongs to a parameter; in its schema, `required` lists the members that must be there".to_owned(),
+            ),
             Strictness::Written => did_you_mean(keyword, known.chain(["optional"])),
             Strictness::Foreign => did_you_mean(keyword, known).or(Some("it is ignored".to_owned())),
         };

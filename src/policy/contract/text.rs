@@ -56,7 +56,7 @@ impl TextType {
             Self::Boolean => match text {
                 "true" | "1" => Ok(Scalar::Bool(true)),
                 "false" | "0" => Ok(Scalar::Bool(false)),
-                _ => Err((Kind::BoolParsing, "must be `true` or `false`")),
+                _ => Err((Kind::BoolParsing, "must be `true`, `false`, `1` or `0`")),
             },
         }
     }
