@@ -236,6 +236,10 @@ pub struct Consumer {
     pub groups_header: Option<HeaderValue>,
     /// The consumer in limit counters.
     pub subject: Subject,
+    /// The groups it is in.
+    pub groups: Vec<Box<str>>,
+    /// What its token says; empty for one that an API key found.
+    pub claims: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What a consumer may use.
