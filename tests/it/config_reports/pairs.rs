@@ -47,7 +47,7 @@ const MEANINGS: [Meaning; 70] = [
     meaning("      get-user: 3/second", "      get-usr: 3/second", &["routes.name"]),
     meaning("    concurrency: 4", "    concurrency: 0", &[]),
     meaning("    plan: free", "    plan: fre", &["plans", "consumers.alice.?"]),
-    meaning("      - staff", "      - staff room", &[]),
+    meaning("      - clerks", "      - the clerks", &[]),
     meaning("    - link", "    - lnk", &["authenticators", "routes.auth", "routes.?"]),
     meaning("  - name: sign-up", "  - name: raw", &["routes.name"]),
     meaning("  - name: sign-up", "  - name: sign up", &[]),
