@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tollgate::demo;
-use tollgate::gateway::{Access, Gateway};
+use tollgate::gateway::{Access, Gateway, Route};
 use tollgate::server::{Demo, Setup, Source};
 
 /// How long a reload may take before `tollgate reload` gives up waiting.
@@ -26,12 +26,15 @@ pub fn summary(gateway: &Gateway) -> String {
     )
 }
 
-/// The routes as a table; their mode is shown where one only observes.
+/// The routes as a table; their conditions and modes are shown where one has any, or only observes.
 pub fn table(gateway: &Gateway) -> String {
-    let observing = gateway.routes.iter().any(|route| route.observes());
-    let mode = if observing { "MODE" } else { "" };
-    let mut rows =
-        vec![["NAME", "METHODS", "HOST", "PATH", "SERVICE", "SERVICE PATH", "AUTH", mode].map(str::to_owned)];
+    let observing = gateway.routes.iter().any(|route| route.modes.observed().next().is_some());
+    let conditional = gateway.routes.iter().any(|route| route.authorisation.is_some());
+    let modes = if observing { "MODE" } else { "" };
+    let conditions = if conditional { "CONDITIONS" } else { "" };
+    let mut rows = vec![
+        ["NAME", "METHODS", "HOST", "PATH", "SERVICE", "SERVICE PATH", "AUTH", conditions, modes].map(str::to_owned),
+    ];
     rows.extend(gateway.routes.iter().map(|route| {
         let methods: Vec<&str> = route.methods.iter().map(http::Method::as_str).collect();
         let access = match route.access {
@@ -46,17 +49,28 @@ pub fn table(gateway: &Gateway) -> String {
             route.service.name.to_string(),
             route.service_path_text.to_string(),
             access.to_owned(),
-            if route.observes() { "observe" } else { "" }.to_owned(),
+            route.conditions().collect::<Vec<_>>().join(","),
+            mode(route),
         ]
     }));
     let widths: Vec<usize> =
-        (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+        (0..9).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in &rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text
+}
+
+/// `observe` for a contract, as in the file, else what is observed.
+fn mode(route: &Route) -> String {
+    let observed: Vec<&str> = route.modes.observed().collect();
+    match observed.as_slice() {
+        [] => String::new(),
+        ["contract"] => "observe".to_owned(),
+        observed => format!("observe:{}", observed.join(",")),
+    }
 }
 
 /// The JSON Schema of configuration files, as text.

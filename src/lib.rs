@@ -9,7 +9,7 @@
 //! # What a request goes through
 //!
 //! ```text
-//! accept → guard → limits of header, URI, path → match → authenticate → limits → contract → service → headers → log
+//! accept → guard → limits of header, URI, path → match → authenticate → authorise → limits → contract → service → headers → log
 //! ```
 //!
 //! [`proxy::admit`] holds the middle of it on one screen. Everything up to the contract, with the whole body where the

@@ -8,6 +8,7 @@
 //! every problem is found at once, and [`Report`] shows each at its line and column. What is left of a file with faults
 //! is a [`Damaged`]: it can be judged, never run.
 
+mod authorisation;
 mod damage;
 mod decode;
 mod load;
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
 pub use decode::{Fault, decode};
 pub use load::{Damaged, Loaded, Loading, load, load_text};
 pub use place::{On, Place, Step};
@@ -365,8 +367,13 @@ pub struct Defaults {
     pub undeclared: Option<Undeclared>,
     /// Largest body. See `max_body` of a route.
     pub max_body: Option<Size>,
-    /// Whether contracts refuse what violates them. See `mode` of a route.
-    pub mode: Option<Mode>,
+    /// What is enforced and what only observed. See `mode` of a route.
+    pub mode: Option<Modes>,
+    /// Conditions on callers. See `allow` of a route.
+    pub allow: Option<Allow>,
+    /// Networks whose clients no route lets through; those of a route's own list come on top.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub deny_addresses: Option<Vec<IpNet>>,
 }
 
 /// Who may call a route.
@@ -400,14 +407,14 @@ pub enum Undeclared {
     Forward,
 }
 
-/// Whether a contract refuses what violates it.
+/// Whether something refuses requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// A request that violates the contract is refused.
+    /// It does.
     #[default]
     Enforce,
-    /// Violations are counted and logged, and the request passes as the client sent it.
+    /// What it would refuse is counted and logged, and passes; a violated contract as the client sent it.
     Observe,
 }
 
@@ -464,15 +471,23 @@ pub struct Route {
     /// Largest body. Default 1MiB.
     #[serde(default)]
     pub max_body: Option<Size>,
-    /// Whether the contract refuses what violates it. Default: it does.
+    /// What is enforced and what only observed, instead of the `mode` in `defaults`. `observe` is about the contract
+    /// alone; a mapping names `contract`, `authorisation` and `limits`. What is not named is enforced.
     #[serde(default)]
-    pub mode: Option<Mode>,
+    pub mode: Option<Modes>,
     /// Parameters that the contract does not name. Default: dropped.
     #[serde(default)]
     pub undeclared: Option<Undeclared>,
     /// Who may call; required here or in `defaults`.
     #[serde(default)]
     pub auth: Option<Auth>,
+    /// Conditions on callers, instead of those in `defaults`: all must hold. `any`: none.
+    #[serde(default)]
+    pub allow: Option<Allow>,
+    /// Networks whose clients are refused, beside those in `defaults`.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub deny_addresses: Option<Vec<IpNet>>,
     /// Limits of this route, beside those of the consumer's plan.
     #[serde(default)]
     pub limits: Vec<RouteLimit>,

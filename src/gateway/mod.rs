@@ -22,10 +22,12 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::policy::authenticate::{KeyPlace, Keyring, Part};
-use crate::policy::contract::{Contract, Mode, ReplyModel};
+use crate::policy::authorise::{Authorisation, Caller, Condition};
+use crate::policy::contract::{Contract, ReplyModel};
 use crate::policy::flood::Flood;
 use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Subject};
+use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
 use crate::telemetry::RouteMetrics;
 
@@ -136,10 +138,12 @@ pub struct Route {
     pub encoded_slash: EncodedSlash,
     /// What passes.
     pub contract: Contract,
-    /// What becomes of a request that violates the contract.
-    pub mode: Mode,
+    /// What refuses requests, and what is only observed.
+    pub modes: Modes,
     /// Who may call.
     pub access: Access,
+    /// What is asked of them besides; `None`: nothing.
+    pub authorisation: Option<Box<Authorisation>>,
     /// Where any authenticator of the gateway looks for a key that this route's service must not see.
     pub hidden_keys: Vec<Part>,
     /// Its own limits.
@@ -165,7 +169,12 @@ pub struct Route {
 impl Route {
     /// Whether violations of its contract are only told to operators.
     pub fn observes(&self) -> bool {
-        self.mode == Mode::Observe
+        self.modes.contract == Mode::Observe
+    }
+
+    /// What it asks of addresses and callers, by the keys of the configuration.
+    pub fn conditions(&self) -> impl Iterator<Item = &'static str> {
+        self.authorisation.iter().flat_map(|rules| rules.stated()).map(Condition::word)
     }
 }
 
@@ -236,6 +245,18 @@ pub struct Consumer {
     pub groups_header: Option<HeaderValue>,
     /// The consumer in limit counters.
     pub subject: Subject,
+    /// The groups it is in.
+    pub groups: Vec<Box<str>>,
+    /// What its token says; empty for one that an API key found.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Consumer {
+    /// What conditions are asked of.
+    pub fn caller(&self) -> Caller<'_> {
+        let plan = self.plan.as_ref().map(|plan| &*plan.name);
+        Caller { name: &self.name, plan, groups: &self.groups, claims: &self.claims }
+    }
 }
 
 /// What a consumer may use.

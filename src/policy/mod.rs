@@ -7,6 +7,8 @@ pub mod path;
 
 pub mod authenticate;
 
+pub mod authorise;
+
 pub mod flood;
 
 pub mod limit;
@@ -14,5 +16,7 @@ pub mod limit;
 pub mod contract;
 
 pub mod headers;
+
+pub mod mode;
 
 pub mod rejection;

@@ -28,6 +28,12 @@ pub enum Format {
     Fastapi,
 }
 
+/// The code of [`Rejection::Forbidden`], which is also told of what only would have been one.
+pub const FORBIDDEN: &str = "forbidden";
+
+/// The code of [`Rejection::Limited`], likewise.
+pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
+
 /// Why a request ends here.
 #[derive(Debug)]
 pub enum Rejection {
@@ -53,6 +59,8 @@ pub enum Rejection {
     CredentialUnknown(HeaderValue),
     /// More than one credential in one request.
     CredentialAmbiguous,
+    /// A condition of the route is not met. Which one is not told: it would help to get around it.
+    Forbidden,
     /// Too many requests of one address, before anything else was looked at.
     Flood,
     /// Limits of the plan or route.
@@ -119,6 +127,7 @@ impl Rejection {
             Self::Malformed(_) | Self::Path(_) | Self::EncodedSlash | Self::CredentialAmbiguous => 400,
             Self::Media(MediaFault::Boundary) | Self::Multipart(_) => 400,
             Self::CredentialMissing(_) | Self::CredentialUnknown(_) => 401,
+            Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout => 408,
@@ -156,8 +165,9 @@ impl Rejection {
             Self::CredentialMissing(_) => "credential-missing",
             Self::CredentialUnknown(_) => "credential-unknown",
             Self::CredentialAmbiguous => "credential-ambiguous",
+            Self::Forbidden => FORBIDDEN,
             Self::Flood => "flood",
-            Self::Limited(_) => "quota-exceeded",
+            Self::Limited(_) => QUOTA_EXCEEDED,
             Self::BodyTooLarge(_) => "body-too-large",
             Self::BodyTimeout => "body-timeout",
             Self::BodyMemory => "body-memory",
@@ -191,6 +201,7 @@ impl Rejection {
             Self::CredentialMissing(_) => "This route needs a credential.",
             Self::CredentialUnknown(_) => "The credential is not valid.",
             Self::CredentialAmbiguous => "The request carries more than one credential.",
+            Self::Forbidden => "This request is not allowed.",
             Self::Flood => "Too many requests from this address.",
             Self::Limited(_) => "A limit of your plan or of this route is used up.",
             Self::BodyTooLarge(limit) => return Cow::Owned(format!("The body is larger than {limit} bytes.")),
@@ -231,6 +242,7 @@ impl Rejection {
             | Self::TransferCoding
             | Self::NotFound
             | Self::CredentialAmbiguous
+            | Self::Forbidden
             | Self::BodyTooLarge(_)
             | Self::BodyTimeout
             | Self::Media(_)
@@ -290,6 +302,7 @@ impl Rejection {
                 serde_json::to_vec(&FastapiDetail { detail: [violation] })
             }
             Self::NotFound => serde_json::to_vec(&FastapiDetail { detail: "Not Found" }),
+            Self::Forbidden => serde_json::to_vec(&FastapiDetail { detail: "Forbidden" }),
             Self::MethodNotAllowed(_) => serde_json::to_vec(&FastapiDetail { detail: "Method Not Allowed" }),
             Self::ServiceDown => serde_json::to_vec(&FastapiDetail { detail: "Service is unavailable." }),
             Self::ServiceReply | Self::BadReply | Self::ServiceTimeout => {
@@ -358,6 +371,22 @@ mod tests {
         assert_eq!(rejection.status(Format::Problem), 415);
         assert_eq!(rejection.status(Format::Fastapi), 422);
         assert_eq!(document(&rejection, Format::Fastapi)["detail"][0]["loc"], serde_json::json!(["body"]));
+    }
+
+    #[test]
+    fn a_forbidden_request_hears_nothing_of_why() {
+        assert_eq!(Rejection::Forbidden.status(Format::Problem), 403);
+        assert_eq!(
+            document(&Rejection::Forbidden, Format::Problem),
+            serde_json::json!({
+                "type": "urn:tollgate:problem:forbidden", "title": "Forbidden", "status": 403,
+                "detail": "This request is not allowed.", "instance": "/users/\"x\"", "request_id": "id-1",
+            })
+        );
+        assert_eq!(document(&Rejection::Forbidden, Format::Fastapi), serde_json::json!({"detail": "Forbidden"}));
+        let mut headers = HeaderMap::new();
+        Rejection::Forbidden.headers(&mut headers);
+        assert!(headers.is_empty(), "{headers:?}");
     }
 
     #[test]

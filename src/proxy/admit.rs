@@ -6,6 +6,7 @@
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
 
+mod authorise;
 mod message;
 mod observe;
 #[cfg(test)]
@@ -28,16 +29,17 @@ use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::{Part, Presented, presented};
 use crate::policy::contract::{
-    BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, Mode, PathValues, Violations,
+    BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
 };
 use crate::policy::limit::{Claim, Now, Subject};
+use crate::policy::mode::Mode;
 use crate::policy::path::{RequestPath, decode_segment};
 use crate::policy::rejection::{Format, Malformed, Rejection};
 
 use super::State;
 use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
 use super::client::{self, Address};
-use super::exchange::{Asked, Exchange, Held, Trail};
+use super::exchange::{Asked, Exchange, Held};
 use super::guard;
 
 use message::Envelope;
@@ -163,13 +165,16 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     };
     let route = found.route;
     exchange.trail.route = Some(Arc::clone(route));
+    // Before credentials: an address that may not call learns nothing about them.
+    authorise::address(route, exchange)?;
     if path.has_encoded_slash() && route.encoded_slash == EncodedSlash::Reject {
         return Err(Rejection::EncodedSlash);
     }
     exchange.trail.consumer = authenticate(&gateway, route, parts)?;
+    authorise::caller(route, exchange)?;
     let now = state.clock.at(exchange.started, exchange.at);
-    exchange.trail.held = limit(state, route, &exchange.trail, exchange.client.ip, &parts.headers, now)?;
-    match route.mode {
+    exchange.trail.held = limit(state, route, exchange, &parts.headers, now)?;
+    match route.modes.contract {
         Mode::Enforce => contract(gateway.format, route, &found, request),
         Mode::Observe => observe::contract(route, &found, request),
     }
@@ -271,16 +276,16 @@ fn authenticate(gateway: &Gateway, route: &Route, parts: &Parts) -> Result<Optio
     }
 }
 
-/// All limits of plan and route, decided together.
+/// All limits of plan and route, decided together. What they refuse spends nothing, also where it passes because they
+/// only observe: so the counters are those that enforcing would have.
 fn limit(
     state: &State,
     route: &Route,
-    trail: &Trail,
-    client: IpAddr,
+    exchange: &mut Exchange,
     headers: &HeaderMap,
     now: Now,
 ) -> Result<Option<Held>, Rejection> {
-    let cost = route.cost;
+    let (trail, client, cost) = (&mut exchange.trail, exchange.client.ip, route.cost);
     let mut claims: SmallVec<[Claim<'_>; 4]> = SmallVec::new();
     if let Some(consumer) = &trail.consumer
         && let Some(plan) = &consumer.plan
@@ -310,9 +315,13 @@ fn limit(
         Err(refused) => {
             let owner = trail.consumer.as_ref().and_then(|consumer| consumer.plan.as_ref());
             let owner = owner.map_or(&*route.name, |plan| &*plan.name);
-            for policy in refused.violated() {
-                state.telemetry.limit_refusals(owner, policy).inc();
+            if route.modes.limits == Mode::Observe {
+                route.metrics.observed_limits();
+                refused.violated().for_each(|policy| state.telemetry.limit_observed(owner, policy).inc());
+                trail.passed_over.limits = refused.violated().map(Into::into).collect();
+                return Ok(Some(Held::passed_over(&refused)));
             }
+            refused.violated().for_each(|policy| state.telemetry.limit_refusals(owner, policy).inc());
             Err(Rejection::limited(&refused))
         }
     }
@@ -462,7 +471,7 @@ impl Pending {
             None => CheckedBody::Nothing,
         };
         let body = match checked {
-            _ if route.mode == Mode::Observe => AdmittedBody::Observed(body.clone()),
+            _ if route.observes() => AdmittedBody::Observed(body.clone()),
             CheckedBody::Nothing | CheckedBody::Unread => AdmittedBody::None,
             CheckedBody::Bytes { bytes, content_type } => {
                 let content_type = match content_type {
@@ -484,7 +493,7 @@ fn finish(
     violations: Violations,
     body: AdmittedBody,
 ) -> Result<Admission, Rejection> {
-    if !violations.is_empty() && route.mode == Mode::Enforce {
+    if !violations.is_empty() && !route.observes() {
         return Err(Rejection::Contract(violations.into_vec()));
     }
     Ok(Admission { route, service_target, fields, body, observed: violations, _evidence: Evidence(()) })

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::gateway::{Consumer, Gateway, Route, Target};
+use crate::policy::authorise::Condition;
 use crate::policy::limit::headers::{self, Fields};
-use crate::policy::limit::{Granted, Permit};
+use crate::policy::limit::{Granted, Permit, Refused};
 
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
@@ -88,6 +89,24 @@ pub struct Trail {
     pub consumer: Option<Arc<Consumer>>,
     /// What the limits granted.
     pub held: Option<Held>,
+    /// What would have refused the request, were it not only observed.
+    pub passed_over: PassedOver,
+}
+
+/// What would have refused a request, were it not only observed; the contract aside, which keeps its own account.
+#[derive(Default)]
+pub struct PassedOver {
+    /// The first condition that is not met.
+    pub condition: Option<Condition>,
+    /// The names of all limits that are used up.
+    pub limits: Vec<Box<str>>,
+}
+
+impl PassedOver {
+    /// Whether nothing would have.
+    pub fn is_empty(&self) -> bool {
+        self.condition.is_none() && self.limits.is_empty()
+    }
 }
 
 /// What a request is for.
@@ -112,6 +131,12 @@ impl Held {
     /// Takes the permit, and writes down what the client is told.
     pub fn of(granted: Granted<'_>) -> Self {
         Self { fields: headers::fields(&granted.standings), permit: granted.permit }
+    }
+
+    /// Writes down what the client is told of limits that are used up and let it pass nevertheless. It holds nothing,
+    /// since nothing was spent.
+    pub fn passed_over(refused: &Refused<'_>) -> Self {
+        Self { fields: headers::fields(&refused.standings), permit: Permit::default() }
     }
 }
 

@@ -37,13 +37,13 @@ use crate::gateway::Gateway;
 use crate::gateway::docs::LABEL;
 use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
-use crate::policy::rejection::Rejection;
-use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry};
+use crate::policy::rejection::{FORBIDDEN, QUOTA_EXCEEDED, Rejection};
+use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
 use body::{BodyLimits, Lease, Store, Substitute};
-use exchange::{Asked, Exchange, InFlight};
+use exchange::{Asked, Exchange, InFlight, PassedOver};
 use reply::model;
 
 pub use body::{Budget, UploadDisk};
@@ -436,9 +436,13 @@ impl Proxy {
                 consumer: consumer.map(|consumer| &*consumer.name),
                 plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
                 status,
-                decision: exchange.rejected.unwrap_or(if observed.is_empty() { "admitted" } else { "observed" }),
+                decision: exchange.rejected.unwrap_or(match observed.is_empty() && trail.passed_over.is_empty() {
+                    true => "admitted",
+                    false => "observed",
+                }),
                 observed: &told(observed),
                 observed_count: observed.len(),
+                would_refuse: &would_refuse(&trail.passed_over),
                 cause: exchange.cause.as_deref(),
                 bytes_in: session.body_bytes_read() as u64,
                 bytes_out: session.body_bytes_sent() as u64,
@@ -457,6 +461,14 @@ impl Proxy {
 fn told(observed: &[Violation]) -> Vec<Observed> {
     let one = |violation: &Violation| Observed { loc: violation.loc.to_string(), kind: violation.kind.code() };
     observed.iter().take(MAX_OBSERVED).map(one).collect()
+}
+
+/// Conditions and limits that would have refused, as the access line names them.
+fn would_refuse(passed_over: &PassedOver) -> Vec<WouldRefuse<'_>> {
+    let condition =
+        passed_over.condition.iter().map(|condition| WouldRefuse { reason: FORBIDDEN, by: condition.word() });
+    let limits = passed_over.limits.iter().map(|limit| WouldRefuse { reason: QUOTA_EXCEEDED, by: limit });
+    condition.chain(limits).collect()
 }
 
 fn service_time(exchange: &Exchange) -> Option<Duration> {

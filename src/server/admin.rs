@@ -216,6 +216,8 @@ fn describe(route: &Route) -> serde_json::Value {
         "service": &*route.service.name,
         "service_path": &*route.service_path_text,
         "mode": if route.observes() { "observe" } else { "enforce" },
+        "observed": route.modes.observed().collect::<Vec<_>>(),
+        "conditions": route.conditions().collect::<Vec<_>>(),
         "public": matches!(route.access, Access::Public),
         "targets": route.service.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
     })

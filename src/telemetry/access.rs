@@ -43,6 +43,15 @@ pub struct Observed {
     pub kind: &'static str,
 }
 
+/// Something that would have refused the request, were it not only observed.
+#[derive(Debug, Clone, Copy)]
+pub struct WouldRefuse<'a> {
+    /// The reason that a refusal would have had: `forbidden`.
+    pub reason: &'static str,
+    /// The condition or limit: `allow.groups`. A name of the configuration.
+    pub by: &'a str,
+}
+
 /// The shape of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -81,13 +90,15 @@ pub struct AccessLine<'a> {
     pub plan: Option<&'a str>,
     /// As answered; 0 when the client left before.
     pub status: u16,
-    /// `admitted`, `observed` where it violates a contract that only observes, or the reason of the rejection.
+    /// `admitted`, `observed` where it passed something that only observes, or the reason of the rejection.
     pub decision: &'a str,
     /// The first violations that passed, at most [`MAX_OBSERVED`].
     pub observed: &'a [Observed],
     /// How many there are in all.
     pub observed_count: usize,
-    /// What went wrong with the service or the connection, for operators only.
+    /// The conditions and limits that would have refused it.
+    pub would_refuse: &'a [WouldRefuse<'a>],
+    /// What went wrong with the service or the connection, or the condition that is not met; for operators only.
     pub cause: Option<&'a str>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
@@ -291,6 +302,7 @@ impl AccessLine<'_> {
         number(out, ",\"status\":", u64::from(self.status));
         plain(out, ",\"decision\":\"", self.decision);
         self.write_observed(out);
+        self.write_would_refuse(out);
         optional(out, ",\"cause\":\"", self.cause);
         number(out, ",\"bytes_in\":", self.bytes_in);
         number(out, ",\"bytes_out\":", self.bytes_out);
@@ -321,6 +333,17 @@ impl AccessLine<'_> {
         out.push(b']');
     }
 
+    fn write_would_refuse(&self, out: &mut Vec<u8>) {
+        for (index, would) in self.would_refuse.iter().enumerate() {
+            plain(out, if index > 0 { ",{\"reason\":\"" } else { ",\"would_refuse\":[{\"reason\":\"" }, would.reason);
+            string(out, ",\"by\":\"", would.by.as_bytes());
+            out.push(b'}');
+        }
+        if !self.would_refuse.is_empty() {
+            out.push(b']');
+        }
+    }
+
     fn write_text(&self, out: &mut Vec<u8>) {
         write_timestamp(out, self.at);
         out.push(b' ');
@@ -344,6 +367,10 @@ impl AccessLine<'_> {
                 escape_json(out, observed.place());
                 let _ = write!(out, ":{}", observed.kind);
             }
+        }
+        for would in self.would_refuse {
+            let _ = write!(out, " {}=", would.reason);
+            escape_json(out, would.by.as_bytes());
         }
         if let Some(cause) = self.cause {
             out.extend_from_slice(b" cause=\"");
@@ -423,6 +450,7 @@ mod tests {
             decision: "admitted",
             observed: &[],
             observed_count: 0,
+            would_refuse: &[],
             cause: None,
             bytes_in: 0,
             bytes_out: 12,
@@ -473,6 +501,25 @@ mod tests {
         assert!(value["observed"][1]["loc"].as_str().is_some_and(|loc| loc.len() <= MAX_PLACE));
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains(" observed violations=9 query.limit:less_than_equal body."), "{text}");
+    }
+
+    #[test]
+    fn a_line_names_what_would_have_refused() {
+        let would = [
+            WouldRefuse { reason: "forbidden", by: "allow.groups" },
+            WouldRefuse { reason: "quota-exceeded", by: "total \"day" },
+        ];
+        let line = AccessLine { would_refuse: &would, decision: "observed", ..line() };
+        let (mut json, mut text) = (Vec::new(), Vec::new());
+        line.write_json(&mut json);
+        line.write_text(&mut text);
+        let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let expected = serde_json::json!([
+            {"reason": "forbidden", "by": "allow.groups"}, {"reason": "quota-exceeded", "by": "total \"day"},
+        ]);
+        assert_eq!(value["would_refuse"], expected);
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(r#" observed forbidden=allow.groups quota-exceeded=total \"day"#), "{text}");
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub struct Telemetry {
     rejections: IntCounterVec,
     observed: IntCounterVec,
     observed_violations: IntCounterVec,
+    authorisation_observed: IntCounterVec,
     limit_refusals: IntCounterVec,
+    limits_observed: IntCounterVec,
+    limit_observed_refusals: IntCounterVec,
     request_seconds: HistogramVec,
     service_seconds: HistogramVec,
     gateway_seconds: HistogramVec,
@@ -122,6 +125,24 @@ impl Telemetry {
                 "Limits that refused a request, by plan or route and policy",
                 &["owner", "policy"],
             ),
+            limits_observed: counters(
+                &registry,
+                "tollgate_limits_observed_total",
+                "Requests that passed although a limit is used up, by route",
+                &["route"],
+            ),
+            limit_observed_refusals: counters(
+                &registry,
+                "tollgate_limit_observed_refusals_total",
+                "Limits that would have refused these requests, by plan or route and policy",
+                &["owner", "policy"],
+            ),
+            authorisation_observed: counters(
+                &registry,
+                "tollgate_authorisation_observed_total",
+                "Requests that passed authorisation although they fail a condition, by route and condition",
+                &["route", "condition"],
+            ),
             request_seconds: histograms(
                 &registry,
                 "tollgate_request_duration_seconds",
@@ -202,6 +223,8 @@ impl Telemetry {
             rejections: self.rejections.clone(),
             observed: self.observed.clone(),
             observed_violations: self.observed_violations.clone(),
+            authorisation_observed: self.authorisation_observed.clone(),
+            limits_observed: self.limits_observed.clone(),
             request_seconds: self.request_seconds.with_label_values(&[name]),
             service_seconds: self.service_seconds.with_label_values(&[name]),
             gateway_seconds: self.gateway_seconds.with_label_values(&[name]),
@@ -211,6 +234,11 @@ impl Telemetry {
     /// The counter of refusals by one policy of a plan or route.
     pub fn limit_refusals(&self, owner: &str, policy: &str) -> IntCounter {
         self.limit_refusals.with_label_values(&[owner, policy])
+    }
+
+    /// The counter of requests that one policy of a plan or route would have refused, were it not only observed.
+    pub fn limit_observed(&self, owner: &str, policy: &str) -> IntCounter {
+        self.limit_observed_refusals.with_label_values(&[owner, policy])
     }
 
     /// Forgets the histograms of a route that the configuration no longer has.
@@ -257,6 +285,8 @@ pub struct RouteMetrics {
     rejections: IntCounterVec,
     observed: IntCounterVec,
     observed_violations: IntCounterVec,
+    authorisation_observed: IntCounterVec,
+    limits_observed: IntCounterVec,
     request_seconds: Histogram,
     service_seconds: Histogram,
     gateway_seconds: Histogram,
@@ -286,6 +316,16 @@ impl RouteMetrics {
         for kind in types {
             self.observed_violations.with_label_values(&[&*self.name, kind]).inc();
         }
+    }
+
+    /// Counts a request that authorisation let pass although it fails this condition.
+    pub fn observed_condition(&self, condition: &'static str) {
+        self.authorisation_observed.with_label_values(&[&*self.name, condition]).inc();
+    }
+
+    /// Counts a request that limits let pass although one is used up.
+    pub fn observed_limits(&self) {
+        self.limits_observed.with_label_values(&[&*self.name]).inc();
     }
 
     /// Notes how long the gateway took to decide.

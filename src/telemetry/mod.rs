@@ -8,6 +8,6 @@ mod access;
 mod log;
 mod metrics;
 
-pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed};
+pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed, WouldRefuse};
 pub use log::{escape_json, install};
 pub use metrics::{ReloadResult, RouteMetrics, Telemetry};

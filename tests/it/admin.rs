@@ -161,9 +161,11 @@ fn probes_routes_and_unknown_pages_are_answered() {
         (&routes[0], &routes[1]),
         (
             &json!({"name": "one", "methods": ["GET"], "host": null, "gateway_path": "/one/{id}", "service": "origin",
-                    "service_path": "/v1/{id}", "mode": "enforce", "public": false, "targets": [target]}),
+                    "service_path": "/v1/{id}", "mode": "enforce", "observed": [], "conditions": [], "public": false,
+                    "targets": [target]}),
             &json!({"name": "open", "methods": ["GET"], "host": "api.example.com", "gateway_path": "/open",
-                    "service": "origin", "service_path": "/open", "mode": "enforce", "public": true, "targets": [target]}),
+                    "service": "origin", "service_path": "/open", "mode": "enforce", "observed": [],
+                    "conditions": [], "public": true, "targets": [target]}),
         )
     );
 }

@@ -8,6 +8,7 @@
 //! - `guard`   — deadlines, caps, the flood guard and the memory of bodies
 //! - `bodies`  — checked and streamed request bodies
 //! - `parameters` — header fields and cookies as parameters, and which fields pass
+//! - `authorise` — conditions on callers and addresses, and what happens where these and limits are only observed
 //! - `observe` — what violates a contract that only observes
 //! - `suite`   — the published test suite of JSON Schema as request bodies
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
@@ -25,6 +26,7 @@ mod support;
 
 mod admin;
 mod architecture;
+mod authorise;
 mod bodies;
 mod compat;
 mod config_reports;

@@ -42,6 +42,16 @@ fn what_the_decoder_takes_and_refuses() {
         ("authenticators: {a: {api_key: {header: a, cookie: b}}}", false),
         ("defaults: {auth: public, mode: observe}", true),
         ("defaults: {auth: private}", false),
+        ("defaults: {mode: {limits: observe}}", true),
+        ("defaults: {mode: {}}", false),
+        ("defaults: {mode: {limit: observe}}", false),
+        ("defaults: {mode: {limits: warn}}", false),
+        ("defaults: {allow: any, deny_addresses: [10.0.0.0/8]}", true),
+        ("defaults: {allow: everyone}", false),
+        ("defaults: {allow: {}}", false),
+        ("defaults: {allow: {claims: {a: b, c: [1, true], d: 1.5}}}", true),
+        ("defaults: {allow: {claims: {a: {}}}}", false),
+        ("defaults: {allow: {groups: staff}}", false),
         ("extra: 1", false),
     ] {
         assert_eq!(takes(keys), right, "{keys}");

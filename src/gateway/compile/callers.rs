@@ -158,6 +158,8 @@ fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut 
             name_header: name_header(name, place.clone(), report),
             groups_header: groups_header(&written.groups, &place, report),
             subject: Subject::consumer(name),
+            groups: written.groups.iter().map(|group| group.as_str().into()).collect(),
+            claims: serde_json::Map::new(),
         });
         if written.api_keys.is_empty() {
             report

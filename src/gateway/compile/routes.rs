@@ -1,5 +1,6 @@
 //! Routes: template, service, contract, access, limits, headers.
 
+mod allow;
 mod fields;
 
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, 
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
     BodyContract, Contract, Declared, DocumentContract, FileParameter, FormContract, FormField, JsonContract, Member,
-    Mode, PathContract, Position, QueryContract, ReplyModel, SchemaFault, TextParameter, Undeclared, Weight,
+    PathContract, Position, QueryContract, ReplyModel, SchemaFault, TextParameter, Undeclared, Weight,
 };
+use crate::policy::mode::{Mode, Modes};
 use crate::telemetry::Telemetry;
 
 use super::callers::{Callers, Limits};
@@ -47,6 +49,7 @@ pub(super) fn compile(
     let mut builder = RouterBuilder::new();
     let mut routes: Vec<Arc<Route>> = Vec::new();
     let mut distinct = Distinct::new(config);
+    allow::check_defaults(config, report);
     for (index, written) in config.routes.iter().enumerate() {
         distinct.names(index, report);
         let place = at(index);
@@ -93,6 +96,7 @@ impl RouteCompiler<'_> {
         let hidden = access.as_ref().map(|access| self.callers.hidden_from(access)).unwrap_or_default();
         let fields = self.fields(undeclared, &hidden);
         let allowed_headers = self.allowed(&hidden);
+        let authorisation = self.authorisation(access.as_ref());
         let limits = self.limits(access.as_ref());
         let (request, response) = (&written.request_headers, &written.response_headers);
         let place = self.at("request_headers");
@@ -121,12 +125,10 @@ impl RouteCompiler<'_> {
                 config::EncodedSlash::Forward => EncodedSlash::Forward,
             },
             contract: Contract { path, query, fields, body },
-            mode: match written.mode.or(self.config.defaults.mode).unwrap_or_default() {
-                config::Mode::Enforce => Mode::Enforce,
-                config::Mode::Observe => Mode::Observe,
-            },
+            modes: modes(written.mode.or(self.config.defaults.mode).unwrap_or_default()),
             hidden_keys: hidden,
             access: access?,
+            authorisation,
             limits,
             cost: written.cost,
             max_body: self.max_body().bytes(),
@@ -573,6 +575,15 @@ fn declare<'a>(name: &'a str, parameter: &'a Parameter) -> Declared<'a> {
 fn read_size(written: &serde_json::Value) -> Result<u64, String> {
     let size: Result<config::Size, serde_json::Error> = serde_json::from_value(written.clone());
     size.map(config::Size::bytes).map_err(|_| "must be a size like `5MiB`".to_owned())
+}
+
+fn modes(written: config::Modes) -> Modes {
+    let mode = |mode| match mode {
+        config::Mode::Enforce => Mode::Enforce,
+        config::Mode::Observe => Mode::Observe,
+    };
+    let config::Modes { contract, authorisation, limits } = written;
+    Modes { contract: mode(contract), authorisation: mode(authorisation), limits: mode(limits) }
 }
 
 fn by_word(by: &LimitBy) -> String {

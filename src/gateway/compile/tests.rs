@@ -148,6 +148,12 @@ fn what_is_certain_is_reported() {
             &["routes[0].gateway_path: the description of the API is served at `/docs` of listener `127.0.0.1:8081`"],
         ),
         (
+            "the conditions of all, where those of one route are faulty",
+            ("service: b", "service: b, allow: { consumers: [7] }"),
+            ("[key] }", "[key], allow: { scopes: [a b] }, deny_addresses: [] }"),
+            &["defaults.allow.scopes[0]: `a b` is no scope", "defaults.deny_addresses: an empty list denies nobody"],
+        ),
+        (
             "a base URL of the description",
             ("listener: 127.0.0.1:8081", "listener: 7"),
             ("/v1", "v1"),
@@ -223,6 +229,24 @@ fn what_may_follow_from_the_shape_is_not() {
             ("X-B: { type: string", "X-B: { default: '${file:none}'"),
             ("service: b", "service: b, request_headers: { allow: [x_b] }"),
             &[],
+        ),
+        (
+            "the group's consumer is faulty",
+            ("SHA }] }", "SHA }], groups: [7] }"),
+            ("service: b", "service: b, allow: { groups: [staff] }"),
+            &[],
+        ),
+        (
+            "a public route may not be one",
+            ("name: two", "name: two, auth: 7"),
+            ("[key] }", "public, allow: { plans: [free] } }"),
+            &["routes[0]: nobody could call: `defaults` ask for plans, and this route is public"],
+        ),
+        (
+            "another network is denied",
+            ("service: b", "service: b, deny_addresses: [7]"),
+            ("[key] }", "[key], allow: { addresses: [10.0.0.0/8] }, deny_addresses: [10.0.0.0/8] }"),
+            &["defaults.allow.addresses[0]: all of `10.0.0.0/8` is denied by `deny_addresses`"],
         ),
         (
             "the schema may be under another key",

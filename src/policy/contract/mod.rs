@@ -73,16 +73,6 @@ pub struct Contract {
     pub body: BodyContract,
 }
 
-/// Whether a contract refuses what violates it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// A request that violates the contract is refused.
-    #[default]
-    Enforce,
-    /// Violations are told to operators only, and the request passes as the client sent it.
-    Observe,
-}
-
 /// What happens to parameters that the contract does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Undeclared {

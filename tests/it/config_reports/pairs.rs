@@ -31,7 +31,7 @@ const REQUESTS: &[&str] =
     &["routes.name", "routes.host", "routes.method", "routes.methods", "routes.gateway_path", "routes.?"];
 
 /// Every kind of problem that the compiler finds, where one line of the full file can make it.
-const MEANINGS: [Meaning; 62] = [
+const MEANINGS: [Meaning; 70] = [
     meaning("  address: 127.0.0.1:9090", "  address: 0.0.0.0:9090", &[]),
     meaning("  address: 127.0.0.1:9090", "  address: 0.0.0.0:8080", &["listeners"]),
     meaning("  - 10.0.0.0/8", "  - 0.0.0.0/0", &[]),
@@ -47,7 +47,7 @@ const MEANINGS: [Meaning; 62] = [
     meaning("      get-user: 3/second", "      get-usr: 3/second", &["routes.name"]),
     meaning("    concurrency: 4", "    concurrency: 0", &[]),
     meaning("    plan: free", "    plan: fre", &["plans", "consumers.alice.?"]),
-    meaning("      - staff", "      - staff room", &[]),
+    meaning("      - clerks", "      - the clerks", &[]),
     meaning("    - link", "    - lnk", &["authenticators", "routes.auth", "routes.?"]),
     meaning("  - name: sign-up", "  - name: raw", &["routes.name"]),
     meaning("  - name: sign-up", "  - name: sign up", &[]),
@@ -102,6 +102,18 @@ const MEANINGS: [Meaning; 62] = [
     meaning("        $ref: \"#/$defs/tree\"", "        $ref: \"#/$defs/three\"", &[]),
     meaning("            $anchor: tree", "            $anchr: tree", &[]),
     meaning("          - id", "          - 7", &[]),
+    meaning("        - alice", "        - alcie", &["consumers"]),
+    meaning("        - staff", "        - stuff", &["consumers.alice.groups", "consumers.alice.?"]),
+    meaning("        - free", "        - fre", &["plans"]),
+    meaning("        - users:write", "        - users write", &[]),
+    meaning("        level: [3, 4]", "        level: []", &[]),
+    meaning(
+        "    - 192.0.2.0/24",
+        "    - 10.0.0.0/8",
+        &["defaults.allow", "routes.allow", "routes.deny_addresses", "routes.?"],
+    ),
+    meaning("      - 10.9.0.0/16", "      - 10.1.0.0/16", &["routes.allow", "routes.?"]),
+    meaning("    max_body: 64KiB", "    auth: public", &["routes.allow", "routes.?"]),
 ];
 
 /// A fault of shape at a line of the full file.

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Auth, Body, Config, ErrorFormat, Mode, Parameters, Route, Undeclared};
+use crate::config::{Allow, Auth, Body, Config, ErrorFormat, Mode, Parameters, Route, Undeclared};
 
 use super::schema::{Components, Kind};
 
@@ -29,9 +29,10 @@ const fn own(
     Own { status, name, description, headers }
 }
 
-const OWN: [Own; 14] = [
+const OWN: [Own; 15] = [
     own("400", "BadRequest", "The request is not HTTP as the gateway takes it, or its path is refused.", &[]),
     own("401", "Unauthorized", "The credential is missing or nobody's.", &["WWW-Authenticate"]),
+    own("403", "Forbidden", "The caller or its address may not use this route.", &[]),
     own("404", "NotFound", "No route has this host and path.", &[]),
     own("408", "RequestTimeout", "The body did not arrive in time.", &[]),
     own("413", "ContentTooLarge", "The body is too large.", &[]),
@@ -197,15 +198,17 @@ fn success_response(config: &Config, route: &Route, status: &str, model: Option<
 fn own_statuses(config: &Config, route: &Route) -> Vec<&'static str> {
     let body = route.body.is_some() || route.body_params.is_some() || route.form_params.is_some();
     let checked_body = body && route.body != Some(Body::Any);
-    let enforced = route.mode.or(config.defaults.mode).unwrap_or_default() == Mode::Enforce;
+    let modes = route.mode.or(config.defaults.mode).unwrap_or_default();
+    let enforced = modes.contract == Mode::Enforce;
     let fastapi = config.error_format == ErrorFormat::Fastapi;
     let happens = |status: &str| match status {
         "401" => authenticators(config, route).is_some(),
+        "403" => modes.authorisation == Mode::Enforce && is_conditional(config, route),
         "404" => route.host.is_some() || route.gateway_path.contains('{'),
         "408" | "413" => body,
         "415" => enforced && checked_body && !fastapi,
         "422" => enforced && (checked_body || is_checked_beside_the_body(config, route)),
-        "429" => config.guard.flood.is_some() || is_limited(config, route),
+        "429" => config.guard.flood.is_some() || (modes.limits == Mode::Enforce && is_limited(config, route)),
         _ => true,
     };
     OWN.iter().map(|own| own.status).filter(|status| happens(status)).collect()
@@ -221,6 +224,12 @@ fn is_checked_beside_the_body(config: &Config, route: &Route) -> bool {
         }
     };
     query || !route.path_params.is_empty() || !route.header_params.is_empty() || !route.cookie_params.is_empty()
+}
+
+/// Whether anything is asked of callers or addresses beyond a credential.
+fn is_conditional(config: &Config, route: &Route) -> bool {
+    let allow = route.allow.as_ref().or(config.defaults.allow.as_ref());
+    matches!(allow, Some(Allow::Only(_))) || route.deny_addresses.is_some() || config.defaults.deny_addresses.is_some()
 }
 
 /// Whether any limit counts the requests of a route.

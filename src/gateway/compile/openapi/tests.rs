@@ -327,6 +327,15 @@ fn the_gateways_own_answers_are_listed_where_they_happen() {
         ("", "POST", "auth: public, form_params: { a: { type: string } }", "408 413 415 422"),
         ("", "POST", &format!("auth: public, {document}"), "408 413 415 422"),
         ("", "POST", &format!("auth: public, {document}, mode: observe"), "408 413"),
+        ("", "GET", "auth: [key], allow: { addresses: [10.0.0.0/8] }", "401 403"),
+        ("", "GET", "auth: public, deny_addresses: [10.0.0.0/8]", "403"),
+        ("defaults: { deny_addresses: [10.0.0.0/8] }", "GET", "auth: public", "403"),
+        ("defaults: { allow: { addresses: [10.0.0.0/8] } }", "GET", "auth: public", "403"),
+        ("defaults: { allow: { addresses: [10.0.0.0/8] } }", "GET", "auth: public, allow: any", ""),
+        ("", "GET", "auth: public, deny_addresses: [10.0.0.0/8], mode: observe", "403"),
+        ("", "GET", "auth: public, deny_addresses: [10.0.0.0/8], mode: { authorisation: observe }", ""),
+        (plan, "GET", "auth: [key], mode: { limits: observe }", "401"),
+        (plan, "GET", "auth: [key], mode: observe", "401 429"),
         ("error_format: fastapi", "POST", &format!("auth: public, {document}"), "408 413 422"),
     ] {
         let text = format!("  - {{ name: r, method: {method}, gateway_path: /r, service: up, {keys} }}");
