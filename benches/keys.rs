@@ -22,7 +22,7 @@ fn request(key: &str) -> HeaderMap {
 
 fn find<'a>(ring: &'a Keyring<usize>, places: &[KeyPlace], headers: &HeaderMap) -> Option<&'a usize> {
     match presented(places.iter(), headers, None) {
-        Presented::Key(digest) => ring.owner(&digest),
+        Presented::Key(digest, _) => ring.owner(&digest),
         Presented::Nothing | Presented::Ambiguous => None,
     }
 }
@@ -31,7 +31,7 @@ fn keys(criterion: &mut Criterion) {
     let places = [KeyPlace { part: Part::Header(HEADER), forward: Forward::Strip }];
     let mut ring = Keyring::default();
     for number in 0..1_000 {
-        if let Presented::Key(digest) = presented(places.iter(), &request(&key(number)), None) {
+        if let Presented::Key(digest, _) = presented(places.iter(), &request(&key(number)), None) {
             ring.add(digest, number).unwrap_or_else(|_| panic!("keys differ"));
         }
     }

@@ -1,6 +1,7 @@
 //! What the shorter commands do.
 
 pub mod import;
+pub mod keys;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -49,14 +50,24 @@ pub fn table(gateway: &Gateway) -> String {
             if route.observes() { "observe" } else { "" }.to_owned(),
         ]
     }));
+    columns(&rows)
+}
+
+/// Rows with their cells below each other.
+fn columns(rows: &[[String; 8]]) -> String {
     let widths: Vec<usize> =
         (0..8).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text
+}
+
+/// Prints to standard output; a reader that has gone away (`| head`) is no error.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// The JSON Schema of configuration files, as text.

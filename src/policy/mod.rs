@@ -7,6 +7,8 @@ pub mod path;
 
 pub mod authenticate;
 
+pub mod api_key;
+
 pub mod flood;
 
 pub mod limit;

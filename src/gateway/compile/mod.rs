@@ -80,6 +80,8 @@ pub fn compile(
             AccessFormat::Text => telemetry::Format::Text,
         }),
         keys: callers.keys,
+        consumers: callers.consumers,
+        plans: callers.plans.into_iter().map(|(name, plan)| (name.into(), plan)).collect(),
         router: compiled.router,
         routes: compiled.routes,
         services: services.into_values().collect(),
@@ -173,12 +175,17 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
             .on_key()
             .given_each(Place::root().key("routes"), "service");
     }
+    // Keys of the store may bring consumers with any plan.
+    if config.store.is_some() {
+        return;
+    }
     let plans: HashSet<&str> = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref()).collect();
     for name in config.plans.keys().filter(|name| !plans.contains(name.as_str())) {
         report
             .warning(Place::root().key("plans").key(name), format!("no consumer has plan `{name}`"))
             .on_key()
-            .given_each(Place::root().key("consumers"), "plan");
+            .given_each(Place::root().key("consumers"), "plan")
+            .given(Place::root().key("store"));
     }
 }
 
