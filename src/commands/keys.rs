@@ -3,7 +3,6 @@
 //! A new key is all that goes to standard output, so that a script can take it; everything else about it goes to
 //! standard error. A running gateway sees the change in the file; it is not asked.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -160,7 +159,8 @@ fn show(made: &Made) -> String {
 
 fn table(listed: &[Key]) -> String {
     let now = keys::now();
-    let mut rows = vec![["ID", "PREFIX", "CONSUMER", "PLAN", "STATUS", "CREATED", "EXPIRES", "NOTE"].map(str::to_owned)];
+    let mut rows =
+        vec![["ID", "PREFIX", "CONSUMER", "PLAN", "STATUS", "CREATED", "EXPIRES", "NOTE"].map(str::to_owned)];
     rows.extend(listed.iter().map(|key| {
         [
             key.id.clone(),

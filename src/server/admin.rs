@@ -21,8 +21,8 @@ use serde_json::json;
 use crate::gateway::{Access, Route, docs};
 use crate::proxy::State;
 
-use super::unix_now;
 use super::reload::{Outcome, Reloader};
+use super::unix_now;
 
 pub use keys::Keys;
 

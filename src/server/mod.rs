@@ -220,12 +220,7 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     Ok(Prepared { state, reloader, public, admin, store })
 }
 
-fn state(
-    gateway: Gateway,
-    telemetry: Arc<Telemetry>,
-    config: &Config,
-    public: &[Bound],
-) -> Result<State, StartError> {
+fn state(gateway: Gateway, telemetry: Arc<Telemetry>, config: &Config, public: &[Bound]) -> Result<State, StartError> {
     let access = AccessLog::open(&config.access_log.path)
         .map_err(|error| StartError::Machine(format!("access log {}: {error}", config.access_log.path)))?;
     check_uploads(&gateway).map_err(StartError::Machine)?;

@@ -164,7 +164,9 @@ fn warn_of_ownerless(snapshot: &Snapshot, gateway: &Gateway) {
         }
     }
     for ((consumer, plan), keys) in ownerless.iter().take(MOST_NAMED) {
-        warn!("keys of the store are refused: no such consumer or plan consumer={consumer:?} plan={plan:?} keys={keys}");
+        warn!(
+            "keys of the store are refused: no such consumer or plan consumer={consumer:?} plan={plan:?} keys={keys}"
+        );
     }
     if ownerless.len() > MOST_NAMED {
         warn!("keys of the store are refused for {} more consumers", ownerless.len() - MOST_NAMED);

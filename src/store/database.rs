@@ -218,10 +218,8 @@ impl Store {
         let new = NewKey { consumer: &old.consumer, plan: old.plan.as_deref(), note: &old.note, lifetime };
         let made = insert(&change, &new, entropy, now)?;
         let ends = now.saturating_add(grace);
-        change.execute(
-            "UPDATE keys SET expires = min(coalesce(expires, ?2), ?2) WHERE id = ?1",
-            params![old.id, ends],
-        )?;
+        change
+            .execute("UPDATE keys SET expires = min(coalesce(expires, ?2), ?2) WHERE id = ?1", params![old.id, ends])?;
         change.commit()?;
         Ok(made)
     }

@@ -173,12 +173,7 @@ impl StoreError {
             | Self::ReadOnly
             | Self::Damaged(_)
             | Self::Database(_) => true,
-            Self::Unknown
-            | Self::Ambiguous
-            | Self::Ended(_)
-            | Self::Exists
-            | Self::Full
-            | Self::Text(_) => false,
+            Self::Unknown | Self::Ambiguous | Self::Ended(_) | Self::Exists | Self::Full | Self::Text(_) => false,
         }
     }
 }

@@ -112,6 +112,7 @@ struct Parts {
 
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
     check_top(config, report);
+    check_store(config, report);
     let services = services::compile(&config.services, surroundings, report);
     let callers = callers::compile(config, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
@@ -163,6 +164,25 @@ fn check_top(config: &Config, report: &mut Report) {
     if config.routes.is_empty() {
         let place = Place::root().key("routes");
         report.warning(place, "there are no routes: every request is answered 404").by_itself();
+    }
+}
+
+/// Where the store is; what is in it is known when the gateway starts.
+fn check_store(config: &Config, report: &mut Report) {
+    let (store, token) = (Place::root().key("store"), Place::root().key("admin").key("token_sha256"));
+    let path = config.store.as_ref().and_then(|store| store.path.as_deref());
+    if path.is_some_and(|path| path.is_empty() || path.contains('\0')) {
+        report
+            .error(store.clone().key("path"), "this is no path of a file")
+            .by_itself()
+            .help("for example `/var/lib/tollgate/tollgate.db`");
+    }
+    if config.store.is_none() && config.admin.as_ref().is_some_and(|admin| admin.token_sha256.is_some()) {
+        report
+            .warning(token, "without a store this token is good for nothing")
+            .on_key()
+            .given(store)
+            .help("add `store: {}`");
     }
 }
 

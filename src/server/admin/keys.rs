@@ -97,9 +97,9 @@ impl Keys {
             return Err(fault(StatusCode::FORBIDDEN, "keys are not managed here: `admin.token_sha256` is not set"));
         };
         let given = session.req_header().headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let token = given.and_then(|value| value.split_at_checked(7)).filter(|(scheme, _)| {
-            scheme.eq_ignore_ascii_case(b"bearer ")
-        });
+        let token = given
+            .and_then(|value| value.split_at_checked(7))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
         if token.is_some_and(|(_, token)| bool::from(digest(token).ct_eq(&expected.0))) {
             return Ok(());
         }
@@ -109,10 +109,7 @@ impl Keys {
     }
 
     /// Works on the file beside the runtime.
-    async fn at_store<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Path) -> T + Send + 'static,
-    ) -> Result<T, Refused> {
+    async fn at_store<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> T + Send + 'static) -> Result<T, Refused> {
         let path = self.path.clone();
         let done = tokio::task::spawn_blocking(move || work(&path)).await;
         done.map_err(|_| fault(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed"))
