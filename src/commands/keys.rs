@@ -13,7 +13,7 @@ use serde::de::value::{Error, StrDeserializer};
 use tollgate::config::Duration;
 use tollgate::server::keys::{self, Refusal, Rotation, Wanted};
 use tollgate::server::{Checked, Source};
-use tollgate::store::{Key, Made, StoreError};
+use tollgate::store::{Key, Made, Store, StoreError};
 
 /// What is to be done with keys.
 #[derive(Debug, Subcommand)]
@@ -136,7 +136,7 @@ fn attempt(command: Command, check: impl Fn(&Source) -> Checked) -> Result<Strin
         Command::Create(Create { consumer, plan, expires, note, .. }) => {
             let wanted = Wanted { consumer, plan, expires, note };
             let Some(gateway) = &checked.gateway else { return Err(Failure::Configuration(Box::new(checked))) };
-            let made = keys::create(&store, gateway, &wanted).map_err(refused)?;
+            let made = keys::create(|| Store::open_or_create(&store), gateway, &wanted).map_err(refused)?;
             Ok(show(&made))
         }
         Command::List { .. } => Ok(table(&keys::list(&store).map_err(at_store)?)),

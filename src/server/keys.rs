@@ -85,11 +85,16 @@ pub fn store_path_here(config: &Config, source: &Source) -> Option<PathBuf> {
     store_path(config, source, std::env::var("STATE_DIRECTORY").ok().as_deref())
 }
 
-/// Makes a key for a consumer that this generation knows, or for one that has one of its plans.
+/// Makes a key for a consumer that this generation knows, or for one that has one of its plans. `open` opens the store
+/// once that is clear: whether one that is missing may be made is for the caller to say.
 ///
 /// # Errors
 /// Why not.
-pub fn create(path: &Path, gateway: &Gateway, wanted: &Wanted) -> Result<Made, Refusal> {
+pub fn create(
+    open: impl FnOnce() -> Result<Store, StoreError>,
+    gateway: &Gateway,
+    wanted: &Wanted,
+) -> Result<Made, Refusal> {
     check(gateway, &wanted.consumer, wanted.plan.as_deref()).map_err(Refusal::Unfit)?;
     let new = NewKey {
         consumer: &wanted.consumer,
@@ -97,7 +102,7 @@ pub fn create(path: &Path, gateway: &Gateway, wanted: &Wanted) -> Result<Made, R
         note: &wanted.note,
         lifetime: wanted.expires.map(seconds),
     };
-    Ok(Store::open_or_create(path)?.create(&new, &entropy()?, now())?)
+    Ok(open()?.create(&new, &entropy()?, now())?)
 }
 
 /// Every key of the store.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::process::instance::{Instance, config, consumer, eventually, sha256};
 use crate::support::client::{ask, request};
-use crate::support::gateway::program;
+use crate::support::gateway::{check, program};
 use crate::support::origin::Origin;
 
 /// What is promised: how long a running gateway may take to honour a change.
@@ -233,4 +233,18 @@ fn a_key_in_file_and_store_is_the_files_and_warned_of() {
     keys("revoke", &gateway.file(), &[&made.key.id]);
     assert!(eventually(|| gateway.metric("tollgate_store_keys") == Some(0.0)));
     assert_eq!(owner(&gateway), "alice", "revoking in the store does not touch the file");
+}
+
+#[test]
+fn with_a_store_names_that_the_file_does_not_use_are_no_mistakes() {
+    let origin = Origin::json("{}");
+    let mut file = with_store(&origin, "tollgate.db");
+    file["consumers"]["alice"].as_object_mut().unwrap().remove("api_keys");
+    let checked = check(&file.to_string());
+    assert_eq!((checked.code, checked.text.contains("warning")), (Some(0), false), "{}", checked.text);
+    file.as_object_mut().unwrap().remove("store");
+    let checked = check(&file.to_string());
+    for warning in ["consumer `alice` has no key", "no consumer has plan `free`", "without a store this token"] {
+        assert!(checked.text.contains(warning), "{warning}: {}", checked.text);
+    }
 }

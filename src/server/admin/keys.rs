@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode};
+use log::info;
 use pingora::protocols::http::ServerSession;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,13 +20,15 @@ use subtle::ConstantTimeEq;
 use crate::config::Sha256;
 use crate::policy::authenticate::digest;
 use crate::proxy::State;
-use crate::store::{Made, StoreError};
+use crate::store::{Made, Store, StoreError};
 
 use super::super::keys::{self, Refusal, Rotation, Wanted};
 use super::{json_page, not_allowed};
 
 /// The largest body.
 const MOST_BYTES: usize = 16 * 1024;
+/// How the token is announced.
+const SCHEME: &[u8] = b"bearer ";
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -44,8 +47,11 @@ enum Asked<'p> {
     Rotation(&'p str),
 }
 
-/// An answer that ends a request early.
-type Refused = Response<Vec<u8>>;
+/// Why a request gets nothing.
+struct Refused {
+    status: StatusCode,
+    reason: String,
+}
 
 impl Keys {
     /// For the store at this path.
@@ -57,7 +63,7 @@ impl Keys {
     pub async fn answer(&self, session: &mut ServerSession) -> Option<Response<Vec<u8>>> {
         let path = session.req_header().uri.path().to_owned();
         let asked = asked(&path)?;
-        let mut answer = self.decide(&asked, session).await.unwrap_or_else(|refused| refused);
+        let mut answer = self.decide(&asked, session).await.unwrap_or_else(Refused::into_answer);
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Some(answer)
     }
@@ -67,24 +73,28 @@ impl Keys {
         let method = session.req_header().method.clone();
         match (asked, method) {
             (Asked::All, Method::GET) => {
-                let found = self.at_store(keys::list).await?.map_err(|failed| refusal(&failed))?;
+                let found = self.at_store(keys::list).await??;
                 Ok(json_page(&json!({ "keys": found.iter().map(keys::describe).collect::<Vec<_>>() })))
             }
             (Asked::All, Method::POST) => {
                 let wanted: Wanted = body(session, None).await?;
                 let gateway = self.state.gateway.load_full();
-                let made = self.at_store(move |path| keys::create(path, &gateway, &wanted)).await?;
-                made.map(|made| created(&made)).map_err(|failed| refused_key(&failed))
+                // An empty file in place of one that is missing would end all other keys.
+                let made = self.at_store(move |path| keys::create(|| Store::open(path), &gateway, &wanted)).await??;
+                info!("key made id={} consumer={:?}", made.key.id, made.key.consumer);
+                Ok(created(&made))
             }
             (Asked::One(id), Method::DELETE) => {
                 let id = (*id).to_owned();
-                let ended = self.at_store(move |path| keys::revoke(path, &id)).await?;
-                ended.map(|key| json_page(&keys::describe(&key))).map_err(|failed| refusal(&failed))
+                let ended = self.at_store(move |path| keys::revoke(path, &id)).await??;
+                info!("key revoked id={} consumer={:?}", ended.id, ended.consumer);
+                Ok(json_page(&keys::describe(&ended)))
             }
             (Asked::Rotation(id), Method::POST) => {
                 let (id, rotation) = ((*id).to_owned(), body(session, Some(Rotation::default())).await?);
-                let made = self.at_store(move |path| keys::rotate(path, &id, rotation)).await?;
-                made.map(|made| created(&made)).map_err(|failed| refused_key(&failed))
+                let made = self.at_store(move |path| keys::rotate(path, &id, rotation)).await??;
+                info!("key rotated id={} consumer={:?}", made.key.id, made.key.consumer);
+                Ok(created(&made))
             }
             (Asked::All, _) => Ok(not_allowed("GET, POST")),
             (Asked::One(_), _) => Ok(not_allowed("DELETE")),
@@ -94,25 +104,22 @@ impl Keys {
 
     fn check_token(&self, session: &ServerSession) -> Result<(), Refused> {
         let Some(expected) = &self.token else {
-            return Err(fault(StatusCode::FORBIDDEN, "keys are not managed here: `admin.token_sha256` is not set"));
+            return Err(refused(StatusCode::FORBIDDEN, "keys are not managed here: `admin.token_sha256` is not set"));
         };
         let given = session.req_header().headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let token = given
-            .and_then(|value| value.split_at_checked(7))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
+        let token = given.and_then(|value| value.split_at_checked(SCHEME.len()));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
         if token.is_some_and(|(_, token)| bool::from(digest(token).ct_eq(&expected.0))) {
             return Ok(());
         }
-        let mut answer = fault(StatusCode::UNAUTHORIZED, "this needs the token of `admin.token_sha256`");
-        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        Err(answer)
+        Err(refused(StatusCode::UNAUTHORIZED, "this needs the token of `admin.token_sha256`"))
     }
 
     /// Works on the file beside the runtime.
     async fn at_store<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> T + Send + 'static) -> Result<T, Refused> {
         let path = self.path.clone();
         let done = tokio::task::spawn_blocking(move || work(&path)).await;
-        done.map_err(|_| fault(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed"))
+        done.map_err(|_| refused(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed"))
     }
 }
 
@@ -136,13 +143,13 @@ async fn body<T: DeserializeOwned>(session: &mut ServerSession, absent: Option<T
         Ok(read) => read?,
         Err(_) => {
             session.set_keepalive(None);
-            return Err(fault(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
+            return Err(refused(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
         }
     };
     if let (true, Some(absent)) = (bytes.is_empty(), absent) {
         return Ok(absent);
     }
-    serde_json::from_slice(&bytes).map_err(|wrong| fault(StatusCode::UNPROCESSABLE_ENTITY, &wrong.to_string()))
+    serde_json::from_slice(&bytes).map_err(|wrong| refused(StatusCode::UNPROCESSABLE_ENTITY, &wrong.to_string()))
 }
 
 async fn read(session: &mut ServerSession) -> Result<Vec<u8>, Refused> {
@@ -153,11 +160,11 @@ async fn read(session: &mut ServerSession) -> Result<Vec<u8>, Refused> {
             Ok(Some(part)) if bytes.len() + part.len() <= MOST_BYTES => bytes.extend_from_slice(&part),
             Ok(Some(_)) => {
                 session.set_keepalive(None);
-                return Err(fault(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 16 KiB"));
+                return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 16 KiB"));
             }
             Err(_) => {
                 session.set_keepalive(None);
-                return Err(fault(StatusCode::BAD_REQUEST, "the body cannot be read"));
+                return Err(refused(StatusCode::BAD_REQUEST, "the body cannot be read"));
             }
         }
     }
@@ -172,37 +179,48 @@ fn created(made: &Made) -> Response<Vec<u8>> {
     answer
 }
 
-fn refused_key(refusal_of: &Refusal) -> Response<Vec<u8>> {
-    match refusal_of {
-        Refusal::Unfit(reason) => fault(StatusCode::UNPROCESSABLE_ENTITY, reason),
-        Refusal::Store(failed) => refusal(failed),
-        Refusal::Random => fault(StatusCode::SERVICE_UNAVAILABLE, "the system gives no random numbers"),
+fn refused(status: StatusCode, reason: &str) -> Refused {
+    Refused { status, reason: reason.to_owned() }
+}
+
+impl Refused {
+    fn into_answer(self) -> Response<Vec<u8>> {
+        let mut answer = json_page(&json!({ "error": self.reason }));
+        *answer.status_mut() = self.status;
+        if self.status == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        answer
     }
 }
 
-fn refusal(failed: &StoreError) -> Response<Vec<u8>> {
-    let status = match failed {
-        StoreError::Unknown => StatusCode::NOT_FOUND,
-        StoreError::Ambiguous | StoreError::Ended(_) | StoreError::Exists => StatusCode::CONFLICT,
-        StoreError::Text(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        StoreError::Full => StatusCode::INSUFFICIENT_STORAGE,
-        StoreError::File(_)
-        | StoreError::Foreign
-        | StoreError::Newer { .. }
-        | StoreError::ReadOnly
-        | StoreError::Damaged(_)
-        | StoreError::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        return fault(status, &format!("store: {failed}"));
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unfit(reason) => Self { status: StatusCode::UNPROCESSABLE_ENTITY, reason },
+            Refusal::Store(failed) => failed.into(),
+            Refusal::Random => refused(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()),
+        }
     }
-    fault(status, &failed.to_string())
 }
 
-fn fault(status: StatusCode, reason: &str) -> Response<Vec<u8>> {
-    let mut answer = json_page(&json!({ "error": reason }));
-    *answer.status_mut() = status;
-    answer
+impl From<StoreError> for Refused {
+    fn from(failed: StoreError) -> Self {
+        let status = match failed {
+            StoreError::Unknown => StatusCode::NOT_FOUND,
+            StoreError::Ambiguous | StoreError::Ended(_) | StoreError::Exists => StatusCode::CONFLICT,
+            StoreError::Text(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            StoreError::Full => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::File(_)
+            | StoreError::Foreign
+            | StoreError::Newer { .. }
+            | StoreError::ReadOnly
+            | StoreError::Damaged(_)
+            | StoreError::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let place = if failed.is_fault() { "store: " } else { "" };
+        Self { status, reason: format!("{place}{failed}") }
+    }
 }
 
 #[cfg(test)]

@@ -8,16 +8,21 @@ use crate::support::client::{Response, ask};
 use crate::support::origin::Origin;
 
 /// Asks the admin listener with these fields.
-fn send(gateway: &Instance, method: &str, path: &str, fields: &str, body: &str) -> Response {
+pub fn send(gateway: &Instance, method: &str, path: &str, fields: &str, body: &str) -> Response {
     let host = gateway.admin;
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n{fields}\r\n");
     ask(gateway.admin, format!("{head}{body}").as_bytes())
 }
 
+/// The field with the token.
+pub fn with_token() -> String {
+    format!("authorization: Bearer {TOKEN}\r\n")
+}
+
 /// The same with the token.
 fn operate(gateway: &Instance, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let answer = send(gateway, method, path, &format!("authorization: Bearer {TOKEN}\r\n"), body);
+    let answer = send(gateway, method, path, &with_token(), body);
     assert_eq!(answer.value("cache-control"), Some("no-store"), "{method} {path}");
     assert_eq!(answer.value("content-type").unwrap_or_default().contains("json"), answer.status != 405);
     (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
@@ -58,6 +63,10 @@ fn keys_are_made_listed_rotated_and_revoked() {
     let (status, _) = operate(&gateway, "POST", &format!("/keys/{id}/rotate"), "");
     assert_eq!(status, 409, "it has ended");
     assert_eq!(super::status(&gateway, next["key"].as_str().unwrap()), 200);
+    for done in ["key made id=", "key rotated id=", "key revoked id="] {
+        gateway.logged(done);
+    }
+    assert!(!gateway.log().contains(key));
 }
 
 #[test]
@@ -69,7 +78,7 @@ fn whoever_lacks_the_token_learns_and_changes_nothing() {
     storeless.as_object_mut().unwrap().remove("store");
     let (guarded, tokenless, storeless) =
         (Instance::start(&file), Instance::start(&tokenless), Instance::start(&storeless));
-    let good = format!("authorization: Bearer {TOKEN}\r\n");
+    let good = with_token();
     for (gateway, fields, expected) in [
         (&guarded, "", 401),
         (&guarded, "authorization: Bearer wrong\r\n", 401),

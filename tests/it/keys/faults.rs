@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use super::admin::{send, with_token};
 use super::{command, keys, soon, status, text, with_store};
 use crate::process::instance::{Instance, eventually};
 use crate::support::gateway::{Gateway, program};
@@ -118,6 +119,9 @@ fn a_running_gateway_keeps_its_keys_when_the_store_goes_bad() {
         let said = log.lines().filter(|line| line.contains("keys known so far stay good"));
         assert_eq!(said.clone().filter(|line| line.contains(expected)).count(), 1, "said once: {log}");
         assert_eq!(status(&gateway, "key-alice"), 200);
+        let answer = send(&gateway, "POST", "/keys", &with_token(), r#"{"consumer": "alice"}"#);
+        assert_eq!(answer.status, 503, "{fault}: {}", answer.text());
+        assert_eq!(path.exists(), !fault.is_empty(), "no empty store is made in its place");
     }
     fs::copy(&good, &aside).unwrap();
     fs::rename(&aside, &path).unwrap();
