@@ -1,6 +1,7 @@
 //! What the shorter commands do.
 
 pub mod import;
+pub mod keys;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -53,10 +54,15 @@ pub fn table(gateway: &Gateway) -> String {
             mode(route),
         ]
     }));
+    columns(&rows)
+}
+
+/// Rows with their cells below each other.
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: Vec<usize> =
-        (0..9).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+        (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
@@ -71,6 +77,11 @@ fn mode(route: &Route) -> String {
         ["contract"] => "observe".to_owned(),
         observed => format!("observe:{}", observed.join(",")),
     }
+}
+
+/// Prints to standard output; a reader that has gone away (`| head`) is no error.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// The JSON Schema of configuration files, as text.

@@ -19,12 +19,14 @@
 //!
 //! Imports go one way: `main → server → proxy → gateway → policy`. [`config`] is read by the command line, by
 //! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`demo`] and [`import`] serve the command line
-//! alone and know nothing of the rest.
+//! alone and know nothing of the rest. [`store`] is the file of API keys that come and go at run time; it knows
+//! [`policy`] only, [`server`] opens it and `proxy` looks into what it read.
 //!
 //! # What must always hold
 //!
 //! 1. Every request passes `admit`; `upstream_peer` needs an `Admission`, and only `admit` makes one.
-//! 2. A request uses one generation from its first phase to its log line. There is one `ArcSwap`.
+//! 2. A request uses one generation from its first phase to its log line. There is one `ArcSwap` of it; the snapshot of
+//!    the store has its own, is read once, and is understood by the request's generation.
 //! 3. A generation is built completely before it is published; a bad file changes nothing and is reported with its
 //!    line.
 //! 4. Limit counters and connection pools belong to the process: a reload keeps them for what did not change.
@@ -42,6 +44,8 @@ pub mod config;
 pub mod gateway;
 
 pub mod policy;
+
+pub mod store;
 
 pub mod proxy;
 

@@ -16,6 +16,7 @@ use tollgate::telemetry::{self, Telemetry};
 mod commands;
 
 use commands::import::Failure;
+use commands::print;
 
 /// An allocation is a fifth of a proxied request with the C library's allocator.
 #[global_allocator]
@@ -31,6 +32,7 @@ Try it:
   tollgate run conf/tollgate.yaml      serve it
   tollgate openapi conf/demo.yaml      the API's description, OpenAPI 3.1
   tollgate reload conf/tollgate.yaml   after a change, without losing a request
+  tollgate keys create FILE --consumer alice    an API key, good at once
   tollgate import openapi.json --service users -o users.yaml    routes from a microservice's OpenAPI document
 
 Exit codes: 0 fine, 1 problems found, 2 bad use.";
@@ -87,6 +89,11 @@ enum Command {
     /// The document (OpenAPI 3.0 or 3.1, JSON or YAML; what FastAPI serves at /openapi.json) becomes a whole file with a
     /// route for every operation. What could not be carried over is said in comments.
     Import(commands::import::Arguments),
+    /// Make, list, revoke and rotate API keys without a reload.
+    ///
+    /// They are kept in the `store` of the configuration; a running gateway honours a change within a second.
+    #[command(subcommand)]
+    Keys(commands::keys::Command),
     /// Print the JSON Schema of configuration files, for editors.
     ///
     /// `conf/tollgate.schema.json` is this. A file that begins with
@@ -150,6 +157,9 @@ fn main() -> ExitCode {
         Command::Openapi { file } => openapi(&file),
         Command::Reload { file, admin } => commands::reload(&file, admin),
         Command::Import(arguments) => import(&arguments),
+        Command::Keys(command) => {
+            commands::keys::run(command, compile, |checked| render(&checked.report, &checked.sources))
+        }
         Command::Schema => {
             print(&commands::schema());
             ExitCode::SUCCESS
@@ -294,9 +304,4 @@ fn cores() -> usize {
 fn complain(message: &str) -> ExitCode {
     eprintln!("error: {message}");
     ExitCode::from(2)
-}
-
-/// Prints to standard output; a reader that has gone away (`| head`) is no error.
-fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

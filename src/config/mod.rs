@@ -67,6 +67,9 @@ pub struct Config {
     /// How a changed file is noticed.
     #[serde(default)]
     pub reload: Reload,
+    /// API keys that come and go while the gateway runs. Absent: only those of this file are known.
+    #[serde(default)]
+    pub store: Option<Store>,
     /// The microservices behind the gateway.
     #[serde(default)]
     pub services: IndexMap<String, Service>,
@@ -113,6 +116,9 @@ pub struct Admin {
     /// `IP:port`.
     #[schemars(schema_with = "schema::socket_address")]
     pub address: std::net::SocketAddr,
+    /// SHA-256 of the token with which API keys are made and revoked here. Absent: they are not.
+    #[serde(default)]
+    pub token_sha256: Option<Sha256>,
 }
 
 /// Where the API is described: `/openapi.json` and the page `/docs`, made from the routes.
@@ -251,6 +257,15 @@ impl Default for Drain {
 pub struct Reload {
     /// Also reload when a configuration file changes on disk.
     pub watch: bool,
+}
+
+/// The file of API keys that `tollgate keys` and the admin listener make and revoke.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// An SQLite file, made at the first start; a relative path begins at the folder of this file. Default:
+    /// `tollgate.db` in systemd's state directory, and outside of systemd in `/var/lib/tollgate`.
+    pub path: Option<String>,
 }
 
 /// A microservice behind the gateway: exactly one of `url` and `targets`.

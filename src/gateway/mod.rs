@@ -63,8 +63,12 @@ pub struct Gateway {
     pub format: Format,
     /// The shape of access lines; `None`: no lines.
     pub access_format: Option<crate::telemetry::Format>,
-    /// Every known API key.
+    /// Every API key of the configuration file.
     pub keys: Keyring<Arc<Consumer>>,
+    /// All consumers, by name.
+    pub consumers: HashMap<Box<str>, Arc<Consumer>>,
+    /// All plans, by name.
+    pub plans: HashMap<Box<str>, Arc<Plan>>,
     /// Finds the route of a request.
     pub router: Router<Arc<Route>>,
     /// All routes, in the order of the file.
@@ -77,6 +81,24 @@ pub struct Gateway {
     pub docs: Option<docs::Docs>,
     /// How long requests may take after SIGTERM.
     pub drain_timeout: Duration,
+}
+
+/// What a generation knows of a consumer that somebody else names: a key of the store.
+#[derive(Debug, Clone, Copy)]
+pub enum Named<'g> {
+    /// A consumer of the configuration file; what is said there holds.
+    Declared(&'g Arc<Consumer>),
+    /// Not in the file, but it has one of its plans.
+    OfPlan(&'g Arc<Plan>),
+}
+
+impl Gateway {
+    /// Looks a consumer up by its name, and where there is none, the plan it is said to have. `None`: nobody can call
+    /// under this name.
+    pub fn named(&self, consumer: &str, plan: Option<&str>) -> Option<Named<'_>> {
+        let declared = self.consumers.get(consumer).map(Named::Declared);
+        declared.or_else(|| self.plans.get(plan?).map(Named::OfPlan))
+    }
 }
 
 /// Caps on connections, and deadlines of one before it has sent a request.

@@ -11,6 +11,8 @@ use std::collections::HashMap;
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
+use super::api_key::{self, Form};
+
 /// The SHA-256 of an API key.
 pub type Digest = [u8; 32];
 
@@ -48,8 +50,8 @@ pub enum Forward {
 pub enum Presented {
     /// Nothing.
     Nothing,
-    /// One credential: the digest of the key.
-    Key(Digest),
+    /// One credential: the digest of the key, and whether the gateway may have made it.
+    Key(Digest, Form),
     /// More than one.
     Ambiguous,
 }
@@ -63,8 +65,8 @@ pub fn presented<'a>(
     let mut found = Presented::Nothing;
     let mut add = |key: &[u8]| {
         found = match found {
-            Presented::Nothing => Presented::Key(digest(key)),
-            Presented::Key(_) | Presented::Ambiguous => Presented::Ambiguous,
+            Presented::Nothing => Presented::Key(digest(key), api_key::form(key)),
+            Presented::Key(..) | Presented::Ambiguous => Presented::Ambiguous,
         };
     };
     for place in places {
@@ -78,7 +80,7 @@ pub fn presented<'a>(
 }
 
 /// The digest that stands for a key. Its cost is bounded by the guard's limit on the header.
-fn digest(key: &[u8]) -> Digest {
+pub fn digest(key: &[u8]) -> Digest {
     let mut digest = Digest::default();
     digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, key).as_ref());
     digest
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_key_is_found_where_it_stands_and_two_are_refused() {
-        let one = || Presented::Key(digest(b"one"));
+        let one = || Presented::Key(digest(b"one"), Form::Other);
         for (headers, query, expected) in [
             (vec![], None, Presented::Nothing),
             (vec![("x-api-key", "one")], None, one()),

@@ -9,6 +9,8 @@ pub mod authenticate;
 
 pub mod authorise;
 
+pub mod api_key;
+
 pub mod flood;
 
 pub mod limit;

@@ -9,6 +9,7 @@
 mod authorise;
 mod message;
 mod observe;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -170,9 +171,9 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     if path.has_encoded_slash() && route.encoded_slash == EncodedSlash::Reject {
         return Err(Rejection::EncodedSlash);
     }
-    exchange.trail.consumer = authenticate(&gateway, route, parts)?;
-    authorise::caller(route, exchange)?;
     let now = state.clock.at(exchange.started, exchange.at);
+    exchange.trail.consumer = authenticate(state, &gateway, route, parts, now)?;
+    authorise::caller(route, exchange)?;
     exchange.trail.held = limit(state, route, exchange, &parts.headers, now)?;
     match route.modes.contract {
         Mode::Enforce => contract(gateway.format, route, &found, request),
@@ -261,7 +262,13 @@ fn find<'g>(
     }
 }
 
-fn authenticate(gateway: &Gateway, route: &Route, parts: &Parts) -> Result<Option<Arc<Consumer>>, Rejection> {
+fn authenticate(
+    state: &State,
+    gateway: &Gateway,
+    route: &Route,
+    parts: &Parts,
+    now: Now,
+) -> Result<Option<Arc<Consumer>>, Rejection> {
     let (places, challenge) = match &route.access {
         Access::Public => return Ok(None),
         Access::Authenticated { places, challenge } => (places, challenge),
@@ -269,10 +276,11 @@ fn authenticate(gateway: &Gateway, route: &Route, parts: &Parts) -> Result<Optio
     match presented(places.iter(), &parts.headers, parts.uri.query()) {
         Presented::Nothing => Err(Rejection::CredentialMissing(challenge.clone())),
         Presented::Ambiguous => Err(Rejection::CredentialAmbiguous),
-        Presented::Key(digest) => match gateway.keys.owner(&digest) {
-            Some(consumer) => Ok(Some(Arc::clone(consumer))),
-            None => Err(Rejection::CredentialUnknown(challenge.clone())),
-        },
+        Presented::Key(digest, form) => {
+            let declared = gateway.keys.owner(&digest).map(Arc::clone);
+            let consumer = declared.or_else(|| stored::consumer(state, gateway, &digest, form, now));
+            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
+        }
     }
 }
 

@@ -38,6 +38,7 @@ use crate::gateway::docs::LABEL;
 use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::{FORBIDDEN, QUOTA_EXCEEDED, Rejection};
+use crate::store::Snapshot;
 use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
@@ -53,6 +54,8 @@ pub use guard::{Connections, GuardedApp};
 pub struct State {
     /// The one published generation.
     pub gateway: ArcSwap<Gateway>,
+    /// The API keys of the store, where there is one.
+    pub stored_keys: Option<ArcSwap<Snapshot>>,
     /// All metrics.
     pub telemetry: Arc<Telemetry>,
     /// All limit counters.
@@ -80,6 +83,7 @@ impl State {
     pub fn new(gateway: Gateway, telemetry: Arc<Telemetry>, access: AccessLog) -> Self {
         Self {
             gateway: ArcSwap::from_pointee(gateway),
+            stored_keys: None,
             telemetry,
             limiter: Limiter::new(),
             clock: Clock::start(),

@@ -1,8 +1,10 @@
 //! The listener for operators: probes, metrics, what runs, reload.
 //!
 //! It answers everyone who can connect, so it belongs on loopback or a private network; `check` warns otherwise.
-//! What changes something (`POST /reload`) is answered only to peers on the same machine, and only with the header
-//! `X-Tollgate: reload`, which a web page cannot send across origins.
+//! `POST /reload` is answered only to peers on the same machine, and only with the header `X-Tollgate: reload`, which a
+//! web page cannot send across origins; what has to do with API keys (`keys`), only to whoever has the token for it.
+
+mod keys;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,11 +22,16 @@ use crate::gateway::{Access, Route, docs};
 use crate::proxy::State;
 
 use super::reload::{Outcome, Reloader};
+use super::unix_now;
+
+pub use keys::Keys;
 
 /// The admin application.
 pub struct Admin {
     state: Arc<State>,
     reloader: Arc<Reloader>,
+    /// Where there is a store.
+    keys: Option<Keys>,
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -44,8 +51,8 @@ const PAGES: [(&str, Method); 6] = [
 
 impl Admin {
     /// For this process.
-    pub fn new(state: Arc<State>, reloader: Arc<Reloader>) -> Self {
-        Self { state, reloader }
+    pub fn new(state: Arc<State>, reloader: Arc<Reloader>, keys: Option<Keys>) -> Self {
+        Self { state, reloader, keys }
     }
 
     fn answer(&self, path: &str) -> Response<Vec<u8>> {
@@ -71,6 +78,9 @@ impl Admin {
         telemetry.body_memory.set(int(self.state.bodies.used()));
         telemetry.upload_disk.set(int(self.state.uploads.used()));
         telemetry.access_dropped.set(int(self.state.access.dropped()));
+        if let Some(keys) = &self.state.stored_keys {
+            telemetry.store_keys.set(int(keys.load().good(unix_now()) as u64));
+        }
         let limits = self.state.limiter.statistics();
         for (kind, entries) in
             [("consumer", limits.consumers), ("stranger", limits.strangers), ("overflow", limits.overflow_entries)]
@@ -151,6 +161,11 @@ impl ServeHttp for Admin {
             && let Some(answer) = self.description(&path, &request.headers)
         {
             return read_only(&method, answer);
+        }
+        if let Some(keys) = &self.keys
+            && let Some(answer) = keys.answer(session).await
+        {
+            return answer;
         }
         let Some((_, expected)) = PAGES.iter().find(|(page, _)| *page == path) else { return not_found() };
         if *expected != Method::POST {

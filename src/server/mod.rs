@@ -2,18 +2,22 @@
 //!
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
-//! `reload` publishes later generations, `admin` answers operators, `signals` decides when to leave.
+//! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
+//! changes, `signals` decides when to leave.
 
 mod admin;
+pub mod keys;
 mod listeners;
 mod reload;
 mod signals;
+mod store;
 mod supervisor;
 mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use log::info;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
@@ -150,12 +154,18 @@ pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>)
 pub fn run(setup: Setup) -> Result<(), StartError> {
     let begun = std::time::Instant::now();
     raise_open_file_limit();
-    let Prepared { state, reloader, public, admin } = prepare(&setup.source)?;
+    let Prepared { state, reloader, public, admin, store } = prepare(&setup.source)?;
     let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
     server.bootstrap();
     add_proxy(&mut server, &state, public);
-    if let Some(bound) = admin {
-        add_admin(&mut server, &state, &reloader, bound);
+    if let Some(BoundAdmin { bound, keys }) = admin {
+        let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
+        add_admin(&mut server, app, bound);
+    }
+    if let Some(look) = store {
+        let mut keeper = background_service("store", store::Keeper::new(Arc::clone(&state), look));
+        keeper.threads = Some(1);
+        server.add_service(keeper);
     }
     if let Demo::On(listener) = setup.demo {
         add_demo(&mut server, listener)?;
@@ -175,34 +185,43 @@ struct Prepared {
     state: Arc<State>,
     reloader: Arc<Reloader>,
     public: Vec<Bound>,
-    admin: Option<Bound>,
+    admin: Option<BoundAdmin>,
+    store: Option<store::Look>,
+}
+
+/// The listener for operators.
+struct BoundAdmin {
+    bound: Bound,
+    keys: Option<admin::Keys>,
 }
 
 /// Makes the first generation and binds its listeners. The configuration as written ends here.
 fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &gateway::lookup, generation: 1, flood: None };
-    let checked = check(source, Purpose::Serving, &surroundings);
+    let mut checked = check(source, Purpose::Serving, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
     };
+    let path = keys::store_path_here(&loaded.config, source);
+    let opened = path.as_deref().map(store::Look::begin).transpose().map_err(StartError::Machine)?;
+    let (store, stored_keys) = opened.map(|(look, keys)| (look, ArcSwap::from_pointee(keys))).unzip();
+    store::warn_of_shared(&loaded.config, stored_keys.as_ref(), &mut checked.report);
     for (line, warning) in checked.report.lines(&checked.sources) {
         log::warn!("configuration line {line}: {warning}");
     }
     let public = bind_all(&loaded.config)?;
     let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
     let admin = admin.map_err(StartError::Machine)?;
-    let state = state(gateway, telemetry, &loaded.config, &public)?;
+    let state = Arc::new(State { stored_keys, ..state(gateway, telemetry, &loaded.config, &public)? });
+    let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
+    let keys = path.map(|path| admin::Keys::new(Arc::clone(&state), path, token));
+    let admin = admin.map(|bound| BoundAdmin { bound, keys });
     let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
-    Ok(Prepared { state, reloader, public, admin })
+    Ok(Prepared { state, reloader, public, admin, store })
 }
 
-fn state(
-    gateway: Gateway,
-    telemetry: Arc<Telemetry>,
-    config: &Config,
-    public: &[Bound],
-) -> Result<Arc<State>, StartError> {
+fn state(gateway: Gateway, telemetry: Arc<Telemetry>, config: &Config, public: &[Bound]) -> Result<State, StartError> {
     let access = AccessLog::open(&config.access_log.path)
         .map_err(|error| StartError::Machine(format!("access log {}: {error}", config.access_log.path)))?;
     check_uploads(&gateway).map_err(StartError::Machine)?;
@@ -210,7 +229,7 @@ fn state(
     let bound = config.listeners.iter().zip(public);
     let listeners =
         bound.map(|(listener, bound)| Listening { written: listener.address, bound: bound.address }).collect();
-    Ok(Arc::new(State { listeners, ..State::new(gateway, telemetry, access) }))
+    Ok(State { listeners, ..State::new(gateway, telemetry, access) })
 }
 
 /// A directory that is named for uploads has to be there before the first one is.
@@ -251,8 +270,7 @@ fn add_proxy(server: &mut Server, state: &Arc<State>, bound: Vec<Bound>) {
     server.add_service(WithListener::new(service, bound));
 }
 
-fn add_admin(server: &mut Server, state: &Arc<State>, reloader: &Arc<Reloader>, bound: Bound) {
-    let app = admin::Admin::new(Arc::clone(state), Arc::clone(reloader));
+fn add_admin(server: &mut Server, app: admin::Admin, bound: Bound) {
     let mut service = pingora::services::listening::Service::new("admin".to_owned(), app);
     service.threads = Some(1);
     service.add_tcp(&bound.address.to_string());

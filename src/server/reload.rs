@@ -11,11 +11,12 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use parking_lot::Mutex;
 
-use crate::config::{Admin, Color, Listener, Loaded};
+use crate::config::{Admin, Color, Config, Listener, Loaded, Store};
 use crate::gateway::{Gateway, Surroundings, lookup};
 use crate::proxy::State;
 use crate::telemetry::ReloadResult;
 
+use super::store::warn_of_shared;
 use super::watch::Watched;
 use super::{Purpose, Source, check, check_uploads, unix_now};
 
@@ -56,6 +57,7 @@ pub struct Reloader {
 struct Fixed {
     listeners: Vec<Listener>,
     admin: Option<Admin>,
+    store: Option<Store>,
 }
 
 struct Current {
@@ -65,12 +67,17 @@ struct Current {
 
 impl Fixed {
     fn of(loaded: &Loaded) -> Self {
-        Self { listeners: loaded.config.listeners.clone(), admin: loaded.config.admin.clone() }
+        let Config { listeners, admin, store, .. } = &loaded.config;
+        Self { listeners: listeners.clone(), admin: admin.clone(), store: store.clone() }
     }
 
     /// Names of the sections in which `other` differs.
     fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let sections = [("listeners", self.listeners != other.listeners), ("admin", self.admin != other.admin)];
+        let sections = [
+            ("listeners", self.listeners != other.listeners),
+            ("admin", self.admin != other.admin),
+            ("store", self.store != other.store),
+        ];
         sections.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
 }
@@ -114,7 +121,7 @@ impl Reloader {
             generation,
             flood: running.flood.clone(),
         };
-        let checked = check(&self.source, Purpose::Serving, &surroundings);
+        let mut checked = check(&self.source, Purpose::Serving, &surroundings);
         let (gateway, loaded) = match (checked.gateway, checked.loaded) {
             (Some(gateway), Some(loaded)) => (gateway, loaded),
             (_, loaded) => {
@@ -146,6 +153,7 @@ impl Reloader {
         for section in &restart_needed {
             warn!("configuration section {section} changed: it needs a restart");
         }
+        warn_of_shared(&loaded.config, self.state.stored_keys.as_ref(), &mut checked.report);
         let warnings = checked.report.render(&checked.sources, Color::Never);
         info!("configuration published generation={generation} routes={routes}");
         let outcome = Outcome::Published { generation, restart_needed, warnings };

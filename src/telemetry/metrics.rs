@@ -58,6 +58,12 @@ pub struct Telemetry {
     pub limit_overflow: IntGauge,
     /// Access lines that could not be written.
     pub access_dropped: IntGauge,
+    /// Keys of the store that are good.
+    pub store_keys: IntGauge,
+    /// Unix time at which the snapshot of the store was known to be current.
+    pub store_refreshed: IntGauge,
+    /// Times at which the store could not be read.
+    pub store_failures: IntCounter,
     generation: IntGauge,
     reload_successful: IntGauge,
     reload_timestamp: IntGauge,
@@ -188,6 +194,17 @@ impl Telemetry {
                 &registry,
                 "tollgate_access_log_dropped_lines",
                 "Access lines dropped because the log could not keep up",
+            ),
+            store_keys: int_gauge(&registry, "tollgate_store_keys", "API keys of the store that are good"),
+            store_refreshed: int_gauge(
+                &registry,
+                "tollgate_store_last_refresh_success_timestamp_seconds",
+                "Unix time at which the keys of the store were known to be current",
+            ),
+            store_failures: counter(
+                &registry,
+                "tollgate_store_refresh_failures_total",
+                "Times at which the store could not be read",
             ),
             generation: int_gauge(&registry, "tollgate_config_generation", "Number of the generation that serves"),
             reload_successful: int_gauge(
@@ -391,6 +408,12 @@ impl ProcessGauges {
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are valid constants");
+    register(registry, metric.clone());
+    metric
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let metric = IntCounter::new(name, help).expect("the name is a valid constant");
     register(registry, metric.clone());
     metric
 }

@@ -16,6 +16,7 @@
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `import` — OpenAPI documents become configurations
 //! - `architecture` — which part of the crate may know which
 //! - `openapi` — the API's description: printed, served, read by a validator, a browser and a fuzzer
@@ -34,6 +35,7 @@ mod examples;
 mod forwarding;
 mod guard;
 mod import;
+mod keys;
 mod limits;
 mod observe;
 mod openapi;

@@ -22,6 +22,8 @@ pub(super) struct Callers {
     pub plans: IndexMap<String, Arc<Plan>>,
     /// Every API key.
     pub keys: Keyring<Arc<Consumer>>,
+    /// Consumers by name.
+    pub consumers: HashMap<Box<str>, Arc<Consumer>>,
     /// Where days and months begin.
     pub timezone: TimeZone,
 }
@@ -58,8 +60,8 @@ pub(super) fn compile(config: &Config, report: &mut Report) -> Callers {
     let mut limits = Limits { timezone: &timezone, report };
     let plans: IndexMap<_, _> =
         config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
-    let keys = consumers(config, &plans, report);
-    Callers { authenticators, plans, keys, timezone }
+    let (keys, consumers) = consumers(config, &plans, report);
+    Callers { authenticators, plans, keys, consumers, timezone }
 }
 
 fn authenticators(config: &Config, report: &mut Report) -> IndexMap<String, KeyPlace> {
@@ -129,8 +131,16 @@ pub(super) fn name_header(name: &str, place: Place, report: &mut Report) -> Head
     }
 }
 
-fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut Report) -> Keyring<Arc<Consumer>> {
+/// Whose each key is.
+type Keys = Keyring<Arc<Consumer>>;
+
+fn consumers(
+    config: &Config,
+    plans: &IndexMap<String, Arc<Plan>>,
+    report: &mut Report,
+) -> (Keys, HashMap<Box<str>, Arc<Consumer>>) {
     let mut keys = Keyring::default();
+    let mut consumers = HashMap::new();
     for (name, written) in &config.consumers {
         let place = Place::root().key("consumers").key(name);
         let plan = match &written.plan {
@@ -161,11 +171,13 @@ fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut 
             groups: written.groups.iter().map(|group| group.as_str().into()).collect(),
             claims: serde_json::Map::new(),
         });
-        if written.api_keys.is_empty() {
+        // Keys of the store are not known here.
+        if written.api_keys.is_empty() && config.store.is_none() {
             report
                 .warning(place.clone(), format!("consumer `{name}` has no key, so nobody can call as it"))
                 .on_key()
                 .given_keys(&place, &["api_keys"])
+                .given(Place::root().key("store"))
                 .help("add `api_keys: [{ sha256: \"…\" }]`");
         }
         for (index, key) in written.api_keys.iter().enumerate() {
@@ -175,8 +187,9 @@ fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut 
                 report.error(place.clone().key("api_keys").index(index).key("sha256"), message).by_itself();
             }
         }
+        consumers.insert(consumer.name.clone(), consumer);
     }
-    keys
+    (keys, consumers)
 }
 
 fn groups_header(groups: &[String], place: &Place, report: &mut Report) -> Option<HeaderValue> {

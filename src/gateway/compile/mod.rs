@@ -80,6 +80,8 @@ pub fn compile(
             AccessFormat::Text => telemetry::Format::Text,
         }),
         keys: callers.keys,
+        consumers: callers.consumers,
+        plans: callers.plans.into_iter().map(|(name, plan)| (name.into(), plan)).collect(),
         router: compiled.router,
         routes: compiled.routes,
         services: services.into_values().collect(),
@@ -110,6 +112,7 @@ struct Parts {
 
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
     check_top(config, report);
+    check_store(config, report);
     let services = services::compile(&config.services, surroundings, report);
     let callers = callers::compile(config, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
@@ -164,6 +167,25 @@ fn check_top(config: &Config, report: &mut Report) {
     }
 }
 
+/// Where the store is; what is in it is known when the gateway starts.
+fn check_store(config: &Config, report: &mut Report) {
+    let (store, token) = (Place::root().key("store"), Place::root().key("admin").key("token_sha256"));
+    let path = config.store.as_ref().and_then(|store| store.path.as_deref());
+    if path.is_some_and(|path| path.is_empty() || path.contains('\0')) {
+        report
+            .error(store.clone().key("path"), "this is no path of a file")
+            .by_itself()
+            .help("for example `/var/lib/tollgate/tollgate.db`");
+    }
+    if config.store.is_none() && config.admin.as_ref().is_some_and(|admin| admin.token_sha256.is_some()) {
+        report
+            .warning(token, "without a store this token is good for nothing")
+            .on_key()
+            .given(store)
+            .help("add `store: {}`");
+    }
+}
+
 /// Names that nothing refers to are often a misspelling elsewhere.
 fn warn_of_unused(config: &Config, report: &mut Report) {
     let services: HashSet<&str> = config.routes.iter().map(|route| route.service.as_str()).collect();
@@ -173,6 +195,10 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
             .on_key()
             .given_each(Place::root().key("routes"), "service");
     }
+    // Keys of the store may bring consumers with any plan.
+    if config.store.is_some() {
+        return;
+    }
     let plans: HashSet<&str> = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref()).collect();
     // A plan that is not there may be this one, misspelt.
     let misspelt = plans.iter().any(|name| !config.plans.contains_key(*name));
@@ -180,7 +206,8 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
         report
             .warning(Place::root().key("plans").key(name), format!("no consumer has plan `{name}`"))
             .on_key()
-            .given_each(Place::root().key("consumers"), "plan");
+            .given_each(Place::root().key("consumers"), "plan")
+            .given(Place::root().key("store"));
     }
 }
 

@@ -190,3 +190,63 @@ fn the_description_is_answered_on_its_listener_only() {
     }
     assert_eq!(sent_to(&state(), Some(address("127.0.0.1:80")), "GET /docs"), "404 not-found");
 }
+
+#[test]
+fn a_key_of_the_store_counts_as_its_consumer_while_it_is_good() {
+    use crate::policy::api_key;
+    use crate::store::{Entropy, NewKey, Snapshot, Store};
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open_or_create(&folder.path().join("tollgate.db")).unwrap();
+    let mut seed = 0;
+    let mut key = |consumer, plan, lifetime: Option<i64>, made_at| {
+        seed += 1;
+        let entropy = Entropy { secret: [seed; 32], id: [seed; 8] };
+        store.create(&NewKey { consumer, plan, note: "", lifetime }, &entropy, made_at).unwrap().secret
+    };
+    let now = state().clock.now().unix;
+    let cases = [
+        (key("bob", None, None, now), "/api/mine as bob"),
+        (key("carol", Some("gold"), None, now), "/api/mine as carol"),
+        (key("bob", Some("no-such-plan"), None, now), "/api/mine as bob"),
+        (key("dave", Some("no-such-plan"), None, now), "401 credential-unknown"),
+        (key("dave", None, None, now), "401 credential-unknown"),
+        (key("bob", None, Some(1000), now), "/api/mine as bob"),
+        (key("bob", None, Some(1000), now - 999 * 1000), "401 credential-unknown"),
+        (api_key::make(&[99; 32]), "401 credential-unknown"),
+    ];
+    let expiring = key("bob", None, Some(60), now - 60);
+    let keys: Snapshot = store.snapshot(now - 30).unwrap();
+    let state = State { stored_keys: Some(arc_swap::ArcSwap::from_pointee(keys)), ..state() };
+    for (key, expected) in &cases {
+        assert_eq!(sent(&state, &format!("GET /mine\nx-api-key: {key}")), *expected, "{key}");
+        assert_eq!(sent(&state, &format!("GET /mine?key={key}")), *expected, "{key}");
+    }
+    let refused = sent(&state, &format!("GET /mine\nx-api-key: {expiring}"));
+    assert_eq!(refused, "401 credential-unknown", "the snapshot has it, but its time is over");
+    assert_eq!(sent(&state, "GET /mine\nx-api-key: bob"), "/api/mine as bob", "keys of the file go on");
+}
+
+#[test]
+fn a_key_with_a_wrong_checksum_is_not_looked_up() {
+    use crate::policy::api_key::{Form, make};
+    use crate::policy::authenticate::digest;
+    use crate::store::{Entropy, NewKey, Store};
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open_or_create(&folder.path().join("tollgate.db")).unwrap();
+    let entropy = Entropy { secret: [1; 32], id: [1; 8] };
+    let new = NewKey { consumer: "bob", plan: None, note: "", lifetime: None };
+    let secret = store.create(&new, &entropy, 0).unwrap().secret;
+    let keys = store.snapshot(0).unwrap();
+    let state = State { stored_keys: Some(arc_swap::ArcSwap::from_pointee(keys)), ..state() };
+    let (gateway, now) = (state.gateway.load_full(), state.clock.now());
+    assert_eq!(secret, make(&[1; 32]));
+    // The digest is known in both cases: only a lookup that does not happen can miss it.
+    for (form, found) in [(Form::Made, true), (Form::Other, false)] {
+        let digest = digest(secret.as_bytes());
+        assert_eq!(stored::consumer(&state, &gateway, &digest, form, now).is_some(), found, "{form:?}");
+    }
+    let typo = format!("{}{}", &secret[..51], if secret.ends_with('0') { '1' } else { '0' });
+    assert_eq!(sent(&state, &format!("GET /mine\nx-api-key: {typo}")), "401 credential-unknown");
+}
