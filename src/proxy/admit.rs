@@ -39,6 +39,7 @@ use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
 use super::client::{self, Address};
 use super::exchange::{Asked, Exchange, Held, Trail};
 use super::guard;
+use super::occasion::{Occasion, Serving};
 
 use message::Envelope;
 
@@ -142,6 +143,19 @@ impl<'a> Request<'a> {
 /// # Errors
 /// Why the request ends here.
 pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> Result<Decision, Rejection> {
+    admit_on(&Serving, state, request, exchange)
+}
+
+/// The same on an occasion that may know the caller by other means than a credential.
+///
+/// # Errors
+/// Why the request ends here.
+pub(super) fn admit_on(
+    occasion: &impl Occasion,
+    state: &State,
+    request: &Request<'_>,
+    exchange: &mut Exchange,
+) -> Result<Decision, Rejection> {
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
@@ -166,7 +180,10 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     if path.has_encoded_slash() && route.encoded_slash == EncodedSlash::Reject {
         return Err(Rejection::EncodedSlash);
     }
-    exchange.trail.consumer = authenticate(&gateway, route, parts)?;
+    exchange.trail.consumer = match occasion.consumer(route) {
+        Some(consumer) => Some(consumer),
+        None => authenticate(&gateway, route, parts)?,
+    };
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.held = limit(state, route, &exchange.trail, exchange.client.ip, &parts.headers, now)?;
     match route.mode {

@@ -1,6 +1,6 @@
 //! Which part of the crate may know which: imports go one way.
 //!
-//! `main → server → proxy → gateway → policy`; `config` is read by `main`, `server` and the compiler in
+//! `main → server → proxy → gateway → policy`; `explain` stands beside `server`; `config` is read by `main`, `server` and the compiler in
 //! `gateway/compile` only; `telemetry`, `policy`, `import` and `demo` know nothing of ours but themselves. Paths are read from
 //! the text of the sources, comments aside: `crate::PART` in the library, `tollgate::PART` in the program.
 
@@ -9,11 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A part of `src/`, the longest path that fits first, and what it may import beside itself.
-const PARTS: [(&str, &[&str]); 11] = [
-    ("main.rs", &["server", "gateway", "config", "telemetry", "demo"]),
-    ("commands.rs", &["server", "gateway", "config", "demo", "import"]),
+const PARTS: [(&str, &[&str]); 12] = [
+    ("main.rs", &["server", "explain", "gateway", "config", "telemetry", "demo"]),
+    ("commands.rs", &["server", "explain", "gateway", "config", "demo", "import"]),
     ("lib.rs", &[]),
     ("server", &["proxy", "gateway", "policy", "config", "telemetry", "demo"]),
+    ("explain", &["proxy", "gateway", "policy", "telemetry"]),
     ("proxy", &["gateway", "policy", "telemetry"]),
     ("gateway/compile", &["gateway", "policy", "config", "telemetry"]),
     ("gateway", &["policy", "telemetry"]),

@@ -16,6 +16,7 @@
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `import` — OpenAPI documents become configurations
+//! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
 //! - `openapi` — the API's description: printed, served, read by a validator, a browser and a fuzzer
 //! - `examples` — every configuration that is shown to users compiles
@@ -29,6 +30,7 @@ mod bodies;
 mod compat;
 mod config_reports;
 mod examples;
+mod explain;
 mod forwarding;
 mod guard;
 mod import;

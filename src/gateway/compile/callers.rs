@@ -20,6 +20,8 @@ pub(super) struct Callers {
     pub authenticators: IndexMap<String, KeyPlace>,
     /// Plans by name.
     pub plans: IndexMap<String, Arc<Plan>>,
+    /// Consumers by name.
+    pub consumers: IndexMap<String, Arc<Consumer>>,
     /// Every API key.
     pub keys: Keyring<Arc<Consumer>>,
     /// Where days and months begin.
@@ -58,8 +60,8 @@ pub(super) fn compile(config: &Config, report: &mut Report) -> Callers {
     let mut limits = Limits { timezone: &timezone, report };
     let plans: IndexMap<_, _> =
         config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
-    let keys = consumers(config, &plans, report);
-    Callers { authenticators, plans, keys, timezone }
+    let (consumers, keys) = consumers(config, &plans, report);
+    Callers { authenticators, plans, consumers, keys, timezone }
 }
 
 fn authenticators(config: &Config, report: &mut Report) -> IndexMap<String, KeyPlace> {
@@ -129,7 +131,13 @@ pub(super) fn name_header(name: &str, place: Place, report: &mut Report) -> Head
     }
 }
 
-fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut Report) -> Keyring<Arc<Consumer>> {
+/// Consumers by name and by key.
+fn consumers(
+    config: &Config,
+    plans: &IndexMap<String, Arc<Plan>>,
+    report: &mut Report,
+) -> (IndexMap<String, Arc<Consumer>>, Keyring<Arc<Consumer>>) {
+    let mut consumers = IndexMap::new();
     let mut keys = Keyring::default();
     for (name, written) in &config.consumers {
         let place = Place::root().key("consumers").key(name);
@@ -175,8 +183,9 @@ fn consumers(config: &Config, plans: &IndexMap<String, Arc<Plan>>, report: &mut 
                 report.error(place.clone().key("api_keys").index(index).key("sha256"), message).by_itself();
             }
         }
+        consumers.insert(name.clone(), consumer);
     }
-    keys
+    (consumers, keys)
 }
 
 fn groups_header(groups: &[String], place: &Place, report: &mut Report) -> Option<HeaderValue> {

@@ -80,6 +80,8 @@ pub fn compile(
             AccessFormat::Text => telemetry::Format::Text,
         }),
         keys: callers.keys,
+        consumers: callers.consumers,
+        plans: callers.plans,
         router: compiled.router,
         routes: compiled.routes,
         services: services.into_values().collect(),
