@@ -1,9 +1,9 @@
 //! What becomes of a request, and why: `tollgate explain`.
 //!
 //! The request is [rehearsed](crate::proxy::rehearse) on the gateway itself; nothing here decides anything. What is told
-//! beside the outcome comes from the compiled configuration ([`routes`], [`caller`], [`limits`]) and from comparing what
-//! the client sends with what the service gets ([`parameters`]), so that the running gateway pays nothing for it.
-//! [`request`] makes the request from what a user says, [`text`] and [`json`] show the result.
+//! beside the outcome comes from the compiled configuration (`routes`, `caller`, `limits`) and from comparing what
+//! the client sends with what the service gets (`parameters`), so that the running gateway pays nothing for it.
+//! [`request`] makes the request from what a user says, `text` and `json` show the result.
 //!
 //! Invariant: what is shown holds no credential. [`Explanation`] is masked as it is made; the bare messages are in
 //! [`Explanation::performance`] alone, which nothing here prints.

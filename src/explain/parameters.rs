@@ -4,10 +4,13 @@
 //! is on one side only was dropped, or comes from the gateway. Of a refused request there is only one side, so it is the
 //! violations that are told.
 
+use std::borrow::Cow;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderName, VIA};
 
 use crate::gateway::Route;
-use crate::policy::contract::{LocPart, Violation};
+use crate::policy::authenticate::Part;
+use crate::policy::contract::{LocPart, PathValues, Violation, Violations};
 use crate::policy::headers::{is_framing, is_hop_by_hop, is_own};
 use crate::proxy::rehearse::{Found, Message};
 
@@ -118,18 +121,28 @@ fn told(violation: &Violation, fate: Fate, route: &Route, sent: &Message) -> Par
     Parameter { place, name, came, goes: None, fate, note: violation.msg.to_string() }
 }
 
-/// Path values reach the service where the service path names them, so the other side is not theirs alone.
+/// A path value reaches the service where the service path names it, which cannot be told from the other side. So its
+/// canonical form is asked of the contract, as admission does.
 fn path(route: &Route, sent: &Message) -> Vec<Parameter> {
     let values = routes::path_values(route, &routes::path_of(sent));
-    let kept = |(name, value): Pair| {
-        let used = route.service_path_text.contains(&format!("{{{name}}}"))
-            || route.service_path_text.contains(&format!("{{*{name}}}"));
-        let (fate, note) = if used { (Fate::Kept, "") } else { (Fate::Dropped, "the service path does not name it") };
-        let value = shown(&value);
-        let goes = used.then(|| value.clone());
-        Parameter { place: "path", name, came: Some(value), goes, fate, note: note.to_owned() }
+    let decoded: Vec<Cow<'_, str>> = values.iter().map(|(_, value)| Cow::Borrowed(value.as_str())).collect();
+    let mut canonical = PathValues::new();
+    route.contract.check_path(&decoded, &mut canonical, &mut Violations::new());
+    let written = |name: &str| {
+        let is_named = |form: &str| route.service_path_text.contains(form);
+        is_named(&format!("{{{name}}}")) || is_named(&format!("{{*{name}}}"))
     };
-    values.into_iter().map(kept).collect()
+    let one = |((name, came), canonical): (&Pair, &Cow<'_, str>)| {
+        let goes = if route.observes() { came } else { &**canonical };
+        let (fate, note) = match written(name) {
+            false => (Fate::Dropped, "the service path does not name it"),
+            true if came == goes => (Fate::Kept, ""),
+            true => (Fate::Changed, ""),
+        };
+        let goes = (fate != Fate::Dropped).then(|| shown(goes));
+        Parameter { place: "path", name: name.clone(), came: Some(shown(came)), goes, fate, note: note.to_owned() }
+    };
+    values.iter().zip(&canonical).map(one).collect()
 }
 
 fn query(route: &Route, sent: &Message, goes: &Message) -> Vec<Parameter> {
@@ -156,10 +169,7 @@ fn headers(route: &Route, sent: &Message, goes: &Message) -> Vec<Parameter> {
         let edits = &route.request_headers;
         let set = edits.set.iter().any(|(of, _)| *of == name);
         let own = is_own(&name) || is_framing(&name) || [CONTENT_TYPE, VIA].contains(&name);
-        let hidden = route
-            .hidden_keys
-            .iter()
-            .any(|part| matches!(part, crate::policy::authenticate::Part::Header(of) if *of == name));
+        let hidden = route.hidden_keys.iter().any(|part| matches!(part, Part::Header(of) if *of == name));
         let note = match parameter.fate {
             Fate::FilledIn | Fate::Changed if set => "request_headers.set",
             Fate::FilledIn | Fate::Changed if own => "the gateway's own",

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::gateway::{Access, Consumer, Gateway, Plan};
-use crate::policy::authenticate::Part as Place;
+use crate::policy::authenticate::{KeyPlace, Part as Place};
 use crate::policy::contract::BodyContract;
 use crate::policy::limit::Subject;
 use crate::proxy::rehearse::{Message, Part};
@@ -63,7 +63,7 @@ pub struct FormPart {
 pub enum Caller {
     /// Whoever its fields say.
     AsSent,
-    /// The owner of this key, which is put where the route looks for one.
+    /// The owner of this key, which is put where the route looks for one first, or any other route does.
     Key(String),
     /// This consumer, whatever its credentials.
     Consumer(String),
@@ -94,8 +94,12 @@ pub fn written(gateway: &Gateway, listeners: &[SocketAddr], spoken: &Spoken) -> 
         body: Vec::new(),
     };
     let route = Asked::of(&head).route(gateway);
-    if let (Caller::Key(key), Some(route)) = (&spoken.caller, route) {
-        present(key, &route.access, &mut fields, &mut target)?;
+    if let Caller::Key(key) = &spoken.caller {
+        // A client sends its key everywhere, also where nobody asks for it.
+        let asking = route.into_iter().chain(gateway.routes.iter().map(AsRef::as_ref));
+        let place = asking.flat_map(|route| places(&route.access)).next();
+        let place = place.ok_or("no route asks for an API key")?;
+        present(key, &place.part, &mut fields, &mut target)?;
     }
     let takes_json =
         route.is_some_and(|route| matches!(route.contract.body, BodyContract::Json(_) | BodyContract::Document(_)));
@@ -138,14 +142,19 @@ fn check_token(text: &str, what: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn places(access: &Access) -> &[KeyPlace] {
+    match access {
+        Access::Authenticated { places, .. } => places,
+        Access::Public => &[],
+    }
+}
+
 /// Puts a key where a route looks for one first.
-fn present(key: &str, access: &Access, fields: &mut Vec<(String, String)>, target: &mut String) -> Result<(), String> {
-    let Access::Authenticated { places, .. } = access else { return Ok(()) };
-    let Some(place) = places.first() else { return Err("the route takes no API key".to_owned()) };
+fn present(key: &str, place: &Place, fields: &mut Vec<(String, String)>, target: &mut String) -> Result<(), String> {
     if key.bytes().any(|byte| byte.is_ascii_control()) {
         return Err("the key has control characters".to_owned());
     }
-    match &place.part {
+    match place {
         Place::Header(name) => fields.push((name.to_string(), key.to_owned())),
         Place::Cookie(name) => fields.push(("Cookie".to_owned(), format!("{name}={key}"))),
         Place::Query(name) => {

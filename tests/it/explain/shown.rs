@@ -144,6 +144,59 @@ fn bodies_are_taken_apart() {
     }
 }
 
+#[test]
+fn parameters_of_every_place_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tollgate.yaml");
+    fs::write(&file, PLACES).unwrap();
+    let headers =
+        ["cookie: theme=light; other=1; session=k", "x-page: 4", "x-noise: 1", "x-forwarded-for: 1.2.3.4", "te: a"];
+    let headers: Vec<&str> = headers.iter().flat_map(|header| ["-H", header]).collect();
+    let request = ["--key", "unknown", "GET", "/1/left/x?n=5&n=6&more=1"];
+    let (_, printed, complained) = explain(&[&[file.to_str().unwrap()], headers.as_slice(), &request].concat());
+    let lines: Vec<String> = printed.lines().map(words).collect();
+    for row in [
+        "path on 1 true changed",
+        "path unused left - dropped the service path does not name it",
+        "path rest x x kept",
+        "query n 5, 6 6 changed",
+        "query more 1 - dropped not declared",
+        "query limit - 20 filled in",
+        "query from - gateway added written in the service path",
+        "header x-page 4 4 kept",
+        "header x-noise 1 - dropped request_headers.remove",
+        "header x-forwarded-for 1.2.3.4 127.0.0.1 changed the gateway's own",
+        "header te a - dropped concerns one connection only",
+        "header x-team - a added request_headers.set",
+        "cookie theme light light kept",
+        "cookie other 1 - dropped not declared",
+        "cookie session (hidden) - dropped API keys end at the gateway",
+    ] {
+        assert!(lines.iter().any(|line| line == row), "no `{row}`: {printed}{complained}");
+    }
+}
+
+/// A route with parameters in every place but the body. Another one looks for a key in a cookie.
+const PLACES: &str = r#"
+version: 1
+listeners: [{ address: "127.0.0.1:0" }]
+services: { a: { url: "http://127.0.0.1:1" } }
+authenticators: { k: { api_key: { cookie: session } } }
+routes:
+  - name: a
+    method: GET
+    gateway_path: /{on}/{unused}/{*rest}
+    service: a
+    service_path: /{on}/{rest}?from=gateway
+    path_params: { on: { type: boolean } }
+    query_params: { n: { type: integer }, limit: { type: integer, default: 20 } }
+    header_params: { x-page: { type: integer } }
+    cookie_params: { theme: { enum: [light, dark] } }
+    request_headers: { remove: [x-noise], set: { x-team: a } }
+    auth: public
+  - { name: b, method: GET, gateway_path: /b, service: a, auth: [k] }
+"#;
+
 fn words(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
