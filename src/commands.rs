@@ -1,5 +1,6 @@
 //! What the shorter commands do.
 
+pub mod explain;
 pub mod import;
 pub mod keys;
 

@@ -18,13 +18,15 @@
 //! # Where things are
 //!
 //! Imports go one way: `main → server → proxy → gateway → policy`. [`config`] is read by the command line, by
-//! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`demo`] and [`import`] serve the command line
-//! alone and know nothing of the rest. [`store`] is the file of API keys that come and go at run time; it knows
-//! [`policy`] only, [`server`] opens it and `proxy` looks into what it read.
+//! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`store`] is the file of API keys that come and
+//! go at run time; it knows [`policy`] only, [`server`] opens it and `proxy` looks into what it read. [`explain`] stands
+//! beside the server: it tries requests out on the same [`proxy`], without a network. [`demo`] and [`import`] serve the
+//! command line alone and know nothing of the rest.
 //!
 //! # What must always hold
 //!
-//! 1. Every request passes `admit`; `upstream_peer` needs an `Admission`, and only `admit` makes one.
+//! 1. Every request passes `admit`; `upstream_peer` needs an `Admission`, and only `admit` makes one. A caller that is
+//!    given instead of found by a credential exists in [`proxy::rehearse`] only.
 //! 2. A request uses one generation from its first phase to its log line. There is one `ArcSwap` of it; the snapshot of
 //!    the store has its own, is read once, and is understood by the request's generation.
 //! 3. A generation is built completely before it is published; a bad file changes nothing and is reported with its
@@ -56,3 +58,5 @@ pub mod telemetry;
 pub mod demo;
 
 pub mod import;
+
+pub mod explain;

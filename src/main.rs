@@ -3,12 +3,15 @@
 //! Exit codes: 0 fine, 1 problems found (they are printed), 2 bad use or nothing to work on.
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
+use tollgate::explain::{self, Explainer};
 use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
 use tollgate::telemetry::{self, Telemetry};
@@ -31,6 +34,7 @@ Try it:
   tollgate check conf/tollgate.yaml    every problem of a configuration, with its line
   tollgate run conf/tollgate.yaml      serve it
   tollgate openapi conf/demo.yaml      the API's description, OpenAPI 3.1
+  tollgate explain conf/demo.yaml GET /users/7    what becomes of a request, and why
   tollgate reload conf/tollgate.yaml   after a change, without losing a request
   tollgate keys create FILE --consumer alice    an API key, good at once
   tollgate import openapi.json --service users -o users.yaml    routes from a microservice's OpenAPI document
@@ -84,6 +88,11 @@ enum Command {
         #[arg(long)]
         admin: Option<std::net::SocketAddr>,
     },
+    /// Say what becomes of a request, and why, without a server.
+    ///
+    /// Which route it is for, who calls, which limits count it, what becomes of each parameter, and the request that the
+    /// service would get, or the answer that the client would. Exits with 1 when the request or the file is refused.
+    Explain(Box<commands::explain::Arguments>),
     /// Write a configuration from the OpenAPI document of a microservice.
     ///
     /// The document (OpenAPI 3.0 or 3.1, JSON or YAML; what FastAPI serves at /openapi.json) becomes a whole file with a
@@ -156,6 +165,7 @@ fn main() -> ExitCode {
         Command::Routes { file } => routes(&file),
         Command::Openapi { file } => openapi(&file),
         Command::Reload { file, admin } => commands::reload(&file, admin),
+        Command::Explain(arguments) => explain(*arguments),
         Command::Import(arguments) => import(&arguments),
         Command::Keys(command) => {
             commands::keys::run(command, compile, |checked| render(&checked.report, &checked.sources))
@@ -278,6 +288,41 @@ fn openapi(file: &Path) -> ExitCode {
     };
     print(&format!("{:#}\n", gateway::openapi::document(&loaded.config)));
     ExitCode::SUCCESS
+}
+
+fn explain(arguments: commands::explain::Arguments) -> ExitCode {
+    let as_json = arguments.json;
+    let (file, spoken) = match arguments.read() {
+        Ok(read) => read,
+        Err(message) => return complain(&message),
+    };
+    if let Err(missing) = std::fs::metadata(&file) {
+        return complain(&format!("{}: {missing}", file.display()));
+    }
+    let telemetry = Arc::new(Telemetry::new(server::VERSION, ""));
+    // No service is contacted, so any address will do; without one a request would end at the gateway.
+    let lookup = |_: &str, _: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
+    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let checked = server::check(&Source::File(file), Purpose::Checking, &surroundings);
+    let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
+        let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
+        return ExitCode::from(1);
+    };
+    let listeners: Vec<SocketAddr> = loaded.config.listeners.iter().map(|listener| listener.address).collect();
+    let part = match explain::request::written(&gateway, &listeners, &spoken) {
+        Ok(part) => part,
+        Err(message) => return complain(&message),
+    };
+    let explanation = match Explainer::new(gateway, telemetry, &listeners) {
+        Ok(mut explainer) => explainer.explain(&part),
+        Err(failed) => return complain(&failed.to_string()),
+    };
+    if as_json {
+        print(&format!("{:#}\n", explanation.to_json()));
+    } else {
+        print(&explanation.to_text());
+    }
+    ExitCode::from(u8::from(!explanation.is_admitted()))
 }
 
 /// Names are not looked up: a file is right or wrong wherever it is checked.

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::HeaderValue;
+use indexmap::IndexMap;
 use ipnet::IpNet;
 
 use crate::policy::authenticate::{KeyPlace, Keyring, Part};
@@ -65,10 +66,10 @@ pub struct Gateway {
     pub access_format: Option<crate::telemetry::Format>,
     /// Every API key of the configuration file.
     pub keys: Keyring<Arc<Consumer>>,
-    /// All consumers, by name.
-    pub consumers: HashMap<Box<str>, Arc<Consumer>>,
-    /// All plans, by name.
-    pub plans: HashMap<Box<str>, Arc<Plan>>,
+    /// All consumers by name, also those that no credential finds.
+    pub consumers: IndexMap<String, Arc<Consumer>>,
+    /// All plans by name.
+    pub plans: IndexMap<String, Arc<Plan>>,
     /// Finds the route of a request.
     pub router: Router<Arc<Route>>,
     /// All routes, in the order of the file.
@@ -166,6 +167,8 @@ pub struct Route {
     pub access: Access,
     /// What is asked of them besides; `None`: nothing.
     pub authorisation: Option<Box<Authorisation>>,
+    /// Names of the authenticators that find the caller, in the order of the file.
+    pub authenticators: Vec<Box<str>>,
     /// Where any authenticator of the gateway looks for a key that this route's service must not see.
     pub hidden_keys: Vec<Part>,
     /// Its own limits.
@@ -230,6 +233,13 @@ pub enum Access {
         /// `WWW-Authenticate` of a refusal.
         challenge: HeaderValue,
     },
+}
+
+impl Access {
+    /// Whether nobody is asked who they are.
+    pub fn is_public(&self) -> bool {
+        matches!(self, Self::Public)
+    }
 }
 
 /// A limit of a route.

@@ -14,7 +14,7 @@ mod networks;
 mod tests;
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Map, Value};
 
@@ -77,7 +77,23 @@ pub enum Condition {
     Claims,
 }
 
+/// What is asked of an address, in this order.
+const OF_ADDRESSES: &[Condition] = &[Condition::DeniedAddress, Condition::Addresses];
+
+/// What is asked of a caller, in this order.
+const OF_CALLERS: &[Condition] =
+    &[Condition::Consumers, Condition::Groups, Condition::Plans, Condition::Scopes, Condition::Claims];
+
+fn first_unmet(conditions: &[Condition], is_met: impl Fn(Condition) -> bool) -> Result<(), Condition> {
+    conditions.iter().find(|condition| !is_met(**condition)).map_or(Ok(()), |unmet| Err(*unmet))
+}
+
 impl Condition {
+    /// Whether it is about the client's address, not about who calls.
+    pub fn is_of_address(self) -> bool {
+        OF_ADDRESSES.contains(&self)
+    }
+
     /// The key of the configuration, as in metrics and the access line.
     pub fn word(self) -> &'static str {
         match self {
@@ -112,13 +128,7 @@ impl Authorisation {
     /// # Errors
     /// The condition that is not met.
     pub fn of_address(&self, address: IpAddr) -> Result<(), Condition> {
-        if self.denied.contains(address) {
-            return Err(Condition::DeniedAddress);
-        }
-        match &self.addresses {
-            Some(allowed) if !allowed.contains(address) => Err(Condition::Addresses),
-            _ => Ok(()),
-        }
+        first_unmet(OF_ADDRESSES, |condition| self.is_met(condition, address, None))
     }
 
     /// Whether this caller may call; `None`: nobody known.
@@ -126,20 +136,28 @@ impl Authorisation {
     /// # Errors
     /// The first condition that is not met.
     pub fn of_caller(&self, caller: Option<Caller<'_>>) -> Result<(), Condition> {
-        let named = |names: &Names| caller.is_some_and(|caller| names.contains(caller.name));
-        let grouped =
-            |names: &Names| caller.is_some_and(|caller| caller.groups.iter().any(|group| names.contains(group)));
-        let planned = |names: &Names| caller.and_then(|caller| caller.plan).is_some_and(|plan| names.contains(plan));
-        let scoped =
-            |names: &Names| caller.is_some_and(|caller| scopes(caller.claims).any(|scope| names.contains(scope)));
-        let claims = |rule: &ClaimRule| caller.is_some_and(|caller| rule.is_met(caller.claims));
-        let unmet = [
-            (self.consumers.as_ref().is_some_and(|names| !named(names)), Condition::Consumers),
-            (self.groups.as_ref().is_some_and(|names| !grouped(names)), Condition::Groups),
-            (self.plans.as_ref().is_some_and(|names| !planned(names)), Condition::Plans),
-            (self.scopes.as_ref().is_some_and(|names| !scoped(names)), Condition::Scopes),
-            (!self.claims.iter().all(claims), Condition::Claims),
-        ];
-        unmet.into_iter().find(|(unmet, _)| *unmet).map_or(Ok(()), |(_, condition)| Err(condition))
+        first_unmet(OF_CALLERS, |condition| self.is_met(condition, IpAddr::V4(Ipv4Addr::UNSPECIFIED), caller))
+    }
+
+    /// Whether one condition is met; one that is not stated is. Of address and caller it looks at what it is about.
+    pub fn is_met(&self, condition: Condition, address: IpAddr, caller: Option<Caller<'_>>) -> bool {
+        let stated = |names: &Option<Names>, is_met: &dyn Fn(&Names, Caller<'_>) -> bool| {
+            names.as_ref().is_none_or(|names| caller.is_some_and(|caller| is_met(names, caller)))
+        };
+        match condition {
+            Condition::DeniedAddress => !self.denied.contains(address),
+            Condition::Addresses => self.addresses.as_ref().is_none_or(|allowed| allowed.contains(address)),
+            Condition::Consumers => stated(&self.consumers, &|names, caller| names.contains(caller.name)),
+            Condition::Groups => {
+                stated(&self.groups, &|names, caller| caller.groups.iter().any(|group| names.contains(group)))
+            }
+            Condition::Plans => {
+                stated(&self.plans, &|names, caller| caller.plan.is_some_and(|plan| names.contains(plan)))
+            }
+            Condition::Scopes => {
+                stated(&self.scopes, &|names, caller| scopes(caller.claims).any(|scope| names.contains(scope)))
+            }
+            Condition::Claims => self.claims.iter().all(|rule| caller.is_some_and(|caller| rule.is_met(caller.claims))),
+        }
     }
 }

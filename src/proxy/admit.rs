@@ -42,6 +42,7 @@ use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
 use super::client::{self, Address};
 use super::exchange::{Asked, Exchange, Held};
 use super::guard;
+use super::occasion::{Occasion, Serving};
 
 use message::Envelope;
 
@@ -145,6 +146,19 @@ impl<'a> Request<'a> {
 /// # Errors
 /// Why the request ends here.
 pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> Result<Decision, Rejection> {
+    admit_on(&Serving, state, request, exchange)
+}
+
+/// The same on an occasion that may know the caller by other means than a credential.
+///
+/// # Errors
+/// Why the request ends here.
+pub(super) fn admit_on(
+    occasion: &impl Occasion,
+    state: &State,
+    request: &Request<'_>,
+    exchange: &mut Exchange,
+) -> Result<Decision, Rejection> {
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
@@ -172,7 +186,10 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
         return Err(Rejection::EncodedSlash);
     }
     let now = state.clock.at(exchange.started, exchange.at);
-    exchange.trail.consumer = authenticate(state, &gateway, route, parts, now)?;
+    exchange.trail.consumer = match occasion.consumer(route) {
+        Some(consumer) => Some(consumer),
+        None => authenticate(state, &gateway, route, parts, now)?,
+    };
     authorise::caller(route, exchange)?;
     exchange.trail.held = limit(state, route, exchange, &parts.headers, now)?;
     match route.modes.contract {

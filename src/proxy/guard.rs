@@ -40,6 +40,7 @@ use crate::gateway::ConnectionLimits;
 
 use super::Proxy;
 use super::client::Address;
+use super::occasion::{Occasion, Serving};
 
 /// The open connections of the process.
 #[derive(Debug, Default)]
@@ -131,19 +132,19 @@ impl Drop for Entry {
 }
 
 /// pingora's HTTP proxy behind the guard.
-pub struct GuardedApp {
-    inner: Arc<HttpProxy<Proxy>>,
-    proxy: Proxy,
+pub struct GuardedApp<O = Serving> {
+    inner: Arc<HttpProxy<Proxy<O>>>,
+    proxy: Proxy<O>,
 }
 
-impl GuardedApp {
+impl<O: Occasion> GuardedApp<O> {
     /// Puts the guard before a proxy; both share one state.
-    pub fn new(inner: HttpProxy<Proxy>, proxy: Proxy) -> Self {
+    pub fn new(inner: HttpProxy<Proxy<O>>, proxy: Proxy<O>) -> Self {
         Self { inner: Arc::new(inner), proxy }
     }
 }
 
-impl GuardedApp {
+impl<O: Occasion> GuardedApp<O> {
     /// Counts the connection and wraps it, or turns it away.
     fn guard(&self, io: Stream) -> Option<Guarded> {
         let state = &self.proxy.state;
@@ -166,7 +167,7 @@ impl GuardedApp {
 
 /// Written without `async_trait`: the proxy's own future is handed on, so that a connection is not polled through one
 /// more at each of its wake-ups.
-impl ServerApp for GuardedApp {
+impl<O: Occasion> ServerApp for GuardedApp<O> {
     fn process_new<'app, 'shutdown, 'served>(
         self: &'app Arc<Self>,
         io: Stream,

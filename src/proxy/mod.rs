@@ -14,7 +14,9 @@ mod client;
 mod exchange;
 mod forward;
 mod guard;
+mod occasion;
 mod plain;
+pub mod rehearse;
 mod reply;
 
 use std::net::SocketAddr;
@@ -45,6 +47,7 @@ use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
 use body::{BodyLimits, Lease, Store, Substitute};
 use exchange::{Asked, Exchange, InFlight, PassedOver};
+use occasion::{Occasion, Serving};
 use reply::model;
 
 pub use body::{Budget, UploadDisk};
@@ -118,17 +121,25 @@ impl Listening {
 
 /// The proxy logic, as pingora wants it.
 #[derive(Clone)]
-pub struct Proxy {
+pub struct Proxy<O = Serving> {
     /// Shared with the server.
     pub state: Arc<State>,
+    occasion: O,
 }
 
 impl Proxy {
+    /// For clients.
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state, occasion: Serving }
+    }
+}
+
+impl<O: Occasion> Proxy<O> {
     /// Everything between the header and the service. `Ok(None)` when the request is answered already.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
         let decision = {
             let request = admit::Request::of(session, &exchange.gateway);
-            admit::admit(&self.state, &request, exchange)
+            admit::admit_on(&self.occasion, &self.state, &request, exchange)
         };
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
@@ -202,7 +213,7 @@ fn admission(exchange: &Exchange) -> Result<&Admission> {
 }
 
 #[async_trait]
-impl ProxyHttp for Proxy {
+impl<O: Occasion> ProxyHttp for Proxy<O> {
     /// Boxed: pingora moves it through a dozen futures.
     type CTX = Box<Exchange>;
 
@@ -235,6 +246,7 @@ impl ProxyHttp for Proxy {
         let Some(rejection) = self.decide(session, exchange).await? else {
             return Ok(exchange.admission.is_none());
         };
+        self.occasion.refused(&rejection);
         answer::reject(session, exchange, &rejection).await?;
         Ok(true)
     }
@@ -251,6 +263,7 @@ impl ProxyHttp for Proxy {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
             peer.options.write_timeout = None;
         }
+        self.occasion.lead(&mut peer);
         exchange.target = Some(target);
         Ok(peer)
     }
@@ -345,6 +358,7 @@ impl ProxyHttp for Proxy {
         }
         let max_body = exchange.trail.route.as_ref().map_or(0, |route| route.max_body);
         let rejection = answer::rejection_of(error, max_body);
+        self.occasion.refused(&rejection);
         // pingora drops the connection after an error; the client should know.
         session.set_keepalive(None);
         let code = rejection.status(exchange.gateway.format);
@@ -365,6 +379,7 @@ impl ProxyHttp for Proxy {
         }
         guard::mark_idle(session);
         self.record(session, error, exchange);
+        self.occasion.over(exchange);
         // What the request held is free before its connection waits for the next one.
         exchange.trail.held = None;
         exchange.body_memory = None;
@@ -390,7 +405,7 @@ fn cause(error: &Error) -> String {
     format!("{}: {}", error.esource().as_str(), error.etype().as_str())
 }
 
-impl Proxy {
+impl<O: Occasion> Proxy<O> {
     /// Metrics and the access line.
     fn record(&self, session: &Session, error: Option<&Error>, exchange: &mut Exchange) {
         let total = exchange.started.elapsed();

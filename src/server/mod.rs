@@ -260,7 +260,7 @@ fn server_conf(threads: usize) -> ServerConf {
 }
 
 fn add_proxy(server: &mut Server, state: &Arc<State>, bound: Vec<Bound>) {
-    let proxy = Proxy { state: Arc::clone(state) };
+    let proxy = Proxy::new(Arc::clone(state));
     let app = GuardedApp::new(http_proxy(&server.configuration, proxy.clone()), proxy);
     let mut service = pingora::services::listening::Service::new("proxy".to_owned(), app);
     for bound in &bound {

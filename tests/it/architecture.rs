@@ -1,7 +1,8 @@
 //! Which part of the crate may know which: imports go one way.
 //!
-//! `main → server → proxy → gateway → policy`; `config` is read by `main`, `server` and the compiler in
-//! `gateway/compile` only; `store` knows `policy`; `telemetry`, `policy`, `import` and `demo` know nothing of ours but themselves. Paths are read from
+//! `main → server → proxy → gateway → policy`; `explain` stands beside `server`; `config` is read by `main`, `server` and
+//! the compiler in `gateway/compile` only; `store` knows `policy`; `telemetry`, `policy`, `import` and `demo` know nothing
+//! of ours but themselves. Paths are read from
 //! the text of the sources, comments aside: `crate::PART` in the library, `tollgate::PART` in the program.
 
 use std::collections::BTreeSet;
@@ -9,11 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A part of `src/`, the longest path that fits first, and what it may import beside itself.
-const PARTS: [(&str, &[&str]); 12] = [
-    ("main.rs", &["server", "gateway", "config", "telemetry", "demo"]),
-    ("commands.rs", &["server", "gateway", "config", "demo", "import", "store"]),
+const PARTS: [(&str, &[&str]); 13] = [
+    ("main.rs", &["server", "explain", "gateway", "config", "telemetry", "demo"]),
+    ("commands.rs", &["server", "explain", "gateway", "config", "demo", "import", "store"]),
     ("lib.rs", &[]),
     ("server", &["proxy", "gateway", "policy", "config", "telemetry", "demo", "store"]),
+    ("explain", &["proxy", "gateway", "policy", "telemetry"]),
     ("proxy", &["gateway", "policy", "telemetry", "store"]),
     ("gateway/compile", &["gateway", "policy", "config", "telemetry"]),
     ("gateway", &["policy", "telemetry"]),

@@ -18,6 +18,7 @@
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `import` — OpenAPI documents become configurations
+//! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
 //! - `openapi` — the API's description: printed, served, read by a validator, a browser and a fuzzer
 //! - `examples` — every configuration that is shown to users compiles
@@ -32,6 +33,7 @@ mod bodies;
 mod compat;
 mod config_reports;
 mod examples;
+mod explain;
 mod forwarding;
 mod guard;
 mod import;

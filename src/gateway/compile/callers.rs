@@ -20,10 +20,10 @@ pub(super) struct Callers {
     pub authenticators: IndexMap<String, KeyPlace>,
     /// Plans by name.
     pub plans: IndexMap<String, Arc<Plan>>,
+    /// Consumers by name.
+    pub consumers: IndexMap<String, Arc<Consumer>>,
     /// Every API key.
     pub keys: Keyring<Arc<Consumer>>,
-    /// Consumers by name.
-    pub consumers: HashMap<Box<str>, Arc<Consumer>>,
     /// Where days and months begin.
     pub timezone: TimeZone,
 }
@@ -60,8 +60,8 @@ pub(super) fn compile(config: &Config, report: &mut Report) -> Callers {
     let mut limits = Limits { timezone: &timezone, report };
     let plans: IndexMap<_, _> =
         config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
-    let (keys, consumers) = consumers(config, &plans, report);
-    Callers { authenticators, plans, keys, consumers, timezone }
+    let (consumers, keys) = consumers(config, &plans, report);
+    Callers { authenticators, plans, consumers, keys, timezone }
 }
 
 fn authenticators(config: &Config, report: &mut Report) -> IndexMap<String, KeyPlace> {
@@ -131,16 +131,14 @@ pub(super) fn name_header(name: &str, place: Place, report: &mut Report) -> Head
     }
 }
 
-/// Whose each key is.
-type Keys = Keyring<Arc<Consumer>>;
-
+/// Consumers by name and by key.
 fn consumers(
     config: &Config,
     plans: &IndexMap<String, Arc<Plan>>,
     report: &mut Report,
-) -> (Keys, HashMap<Box<str>, Arc<Consumer>>) {
+) -> (IndexMap<String, Arc<Consumer>>, Keyring<Arc<Consumer>>) {
+    let mut consumers = IndexMap::new();
     let mut keys = Keyring::default();
-    let mut consumers = HashMap::new();
     for (name, written) in &config.consumers {
         let place = Place::root().key("consumers").key(name);
         let plan = match &written.plan {
@@ -187,9 +185,9 @@ fn consumers(
                 report.error(place.clone().key("api_keys").index(index).key("sha256"), message).by_itself();
             }
         }
-        consumers.insert(consumer.name.clone(), consumer);
+        consumers.insert(name.clone(), consumer);
     }
-    (keys, consumers)
+    (consumers, keys)
 }
 
 fn groups_header(groups: &[String], place: &Place, report: &mut Report) -> Option<HeaderValue> {

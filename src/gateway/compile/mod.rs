@@ -81,7 +81,7 @@ pub fn compile(
         }),
         keys: callers.keys,
         consumers: callers.consumers,
-        plans: callers.plans.into_iter().map(|(name, plan)| (name.into(), plan)).collect(),
+        plans: callers.plans,
         router: compiled.router,
         routes: compiled.routes,
         services: services.into_values().collect(),

@@ -129,6 +129,7 @@ impl RouteCompiler<'_> {
             hidden_keys: hidden,
             access: access?,
             authorisation,
+            authenticators: self.authenticators(),
             limits,
             cost: written.cost,
             max_body: self.max_body().bytes(),
@@ -441,6 +442,14 @@ impl RouteCompiler<'_> {
         let place = self.at("response_model");
         let mut compiler = Documents { files: &self.config.schema_files, report: self.report };
         compiler.compile(document, &place, ReplyModel::compile)
+    }
+
+    /// The names that say who may call, as written.
+    fn authenticators(&self) -> Vec<Box<str>> {
+        match self.written.auth.as_ref().or(self.config.defaults.auth.as_ref()) {
+            Some(Auth::Any(names)) => names.iter().map(|name| name.as_str().into()).collect(),
+            Some(Auth::Public(_)) | None => Vec::new(),
+        }
     }
 
     fn access(&mut self) -> Option<Access> {

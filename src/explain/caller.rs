@@ -1,0 +1,68 @@
+//! Who calls, and how the gateway knows.
+
+use crate::gateway::{Access, Consumer, Route};
+use crate::policy::authenticate::{KeyPlace, Part, Presented, presented};
+use crate::proxy::rehearse::{self, Found, Message, Step};
+
+/// Who calls a route, in a sentence; `None` when the gateway did not get as far as to ask.
+pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &Found) -> Option<String> {
+    let refused = found.refused.as_ref().map(|refused| refused.step);
+    if refused.is_some_and(|step| step < Step::Caller) {
+        return None;
+    }
+    let Access::Authenticated { places, .. } = &route.access else {
+        let given = if part.consumer.is_some() { "; a given consumer changes nothing" } else { "" };
+        return Some(format!("the route is public, so nobody is asked who they are{given}"));
+    };
+    // A denied address is not asked who it is.
+    if found.consumer.is_none() && refused == Some(Step::Conditions) {
+        return None;
+    }
+    let names = route.authenticators.join(", ");
+    let Some(consumer) = &found.consumer else {
+        let looked: Vec<String> = places.iter().map(|place| place_text(&place.part)).collect();
+        return Some(format!("unknown; auth: [{names}] looks for an API key in {}", looked.join(" and ")));
+    };
+    let how = if part.consumer.is_some() {
+        format!("given, instead of a credential for [{names}]")
+    } else {
+        by(route, places, sent, &names)
+    };
+    Some(format!("{}, {how}", who(consumer)))
+}
+
+/// `consumer alice of plan free, in groups staff`
+fn who(consumer: &Consumer) -> String {
+    let plan = consumer.plan.as_ref().map(|plan| format!(" of plan {}", plan.name)).unwrap_or_default();
+    let groups = if consumer.groups.is_empty() {
+        String::new()
+    } else {
+        format!(", in groups {}", consumer.groups.join(" and "))
+    };
+    format!("consumer {}{plan}{groups}", consumer.name)
+}
+
+/// The authenticator whose credential the request carries.
+fn by(route: &Route, places: &[KeyPlace], sent: &Message, names: &str) -> String {
+    let headers = sent
+        .fields
+        .iter()
+        .filter_map(|(name, value)| Some((name.parse::<http::HeaderName>().ok()?, value.as_slice().try_into().ok()?)))
+        .collect();
+    let query = sent.target().split_once('?').map(|(_, query)| query);
+    let carries = |place: &&KeyPlace| presented(std::iter::once(*place), &headers, query) != Presented::Nothing;
+    let Some(place) = places.iter().find(carries) else { return format!("found by [{names}]") };
+    let alike = |at: usize| places.len() == route.authenticators.len() && places[at].part == place.part;
+    let name = (0..places.len()).find(|&at| alike(at)).and_then(|at| route.authenticators.get(at));
+    let name = name.map_or(names, |name| name);
+    format!("found by authenticator {name}: API key in {}", place_text(&place.part))
+}
+
+/// Where a key stands.
+pub fn place_text(part: &Part) -> String {
+    match part {
+        Part::Header(name) => format!("header {name}"),
+        Part::Query(name) => format!("query parameter {name}"),
+        Part::Cookie(name) => format!("cookie {name}"),
+    }
+}
