@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
+use tollgate::gateway::key_source::KeySources;
 use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
 use tollgate::telemetry::{self, Telemetry};
@@ -274,7 +275,13 @@ fn openapi(file: &Path) -> ExitCode {
 fn compile(source: &Source) -> Checked {
     let telemetry = Telemetry::new(server::VERSION, "");
     let lookup = |_: &str, _: u16| Ok(Vec::new());
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &KeySources::default(),
+    };
     server::check(source, Purpose::Checking, &surroundings)
 }
 

@@ -7,6 +7,8 @@ pub mod path;
 
 pub mod authenticate;
 
+pub mod token;
+
 pub mod flood;
 
 pub mod limit;

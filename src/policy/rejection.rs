@@ -53,6 +53,12 @@ pub enum Rejection {
     CredentialUnknown(HeaderValue),
     /// More than one credential in one request.
     CredentialAmbiguous,
+    /// A token that is not valid.
+    TokenInvalid(HeaderValue),
+    /// A valid token without a plan that there is.
+    PlanUnknown,
+    /// The keys to verify a token with have not come yet.
+    KeysUnavailable,
     /// Too many requests of one address, before anything else was looked at.
     Flood,
     /// Limits of the plan or route.
@@ -118,7 +124,8 @@ impl Rejection {
         match self {
             Self::Malformed(_) | Self::Path(_) | Self::EncodedSlash | Self::CredentialAmbiguous => 400,
             Self::Media(MediaFault::Boundary) | Self::Multipart(_) => 400,
-            Self::CredentialMissing(_) | Self::CredentialUnknown(_) => 401,
+            Self::CredentialMissing(_) | Self::CredentialUnknown(_) | Self::TokenInvalid(_) => 401,
+            Self::PlanUnknown => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout => 408,
@@ -134,7 +141,7 @@ impl Rejection {
             Self::Internal => 500,
             Self::TransferCoding => 501,
             Self::ServiceReply | Self::BadReply => 502,
-            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk => 503,
+            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable => 503,
             Self::ServiceTimeout => 504,
         }
     }
@@ -156,6 +163,9 @@ impl Rejection {
             Self::CredentialMissing(_) => "credential-missing",
             Self::CredentialUnknown(_) => "credential-unknown",
             Self::CredentialAmbiguous => "credential-ambiguous",
+            Self::TokenInvalid(_) => "token-invalid",
+            Self::PlanUnknown => "plan-unknown",
+            Self::KeysUnavailable => "keys-unavailable",
             Self::Flood => "flood",
             Self::Limited(_) => "quota-exceeded",
             Self::BodyTooLarge(_) => "body-too-large",
@@ -191,6 +201,9 @@ impl Rejection {
             Self::CredentialMissing(_) => "This route needs a credential.",
             Self::CredentialUnknown(_) => "The credential is not valid.",
             Self::CredentialAmbiguous => "The request carries more than one credential.",
+            Self::TokenInvalid(_) => "The token is not valid.",
+            Self::PlanUnknown => "There is no plan for this caller.",
+            Self::KeysUnavailable => "Tokens cannot be verified yet; try again.",
             Self::Flood => "Too many requests from this address.",
             Self::Limited(_) => "A limit of your plan or of this route is used up.",
             Self::BodyTooLarge(limit) => return Cow::Owned(format!("The body is larger than {limit} bytes.")),
@@ -216,10 +229,10 @@ impl Rejection {
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow.clone());
             }
-            Self::CredentialMissing(challenge) | Self::CredentialUnknown(challenge) => {
+            Self::CredentialMissing(challenge) | Self::CredentialUnknown(challenge) | Self::TokenInvalid(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, challenge.clone());
             }
-            Self::Flood | Self::BodyMemory | Self::UploadDisk => {
+            Self::Flood | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Limited(limited) => headers.extend(limited.fields.iter().cloned()),
@@ -231,6 +244,7 @@ impl Rejection {
             | Self::TransferCoding
             | Self::NotFound
             | Self::CredentialAmbiguous
+            | Self::PlanUnknown
             | Self::BodyTooLarge(_)
             | Self::BodyTimeout
             | Self::Media(_)

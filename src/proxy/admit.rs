@@ -10,6 +10,7 @@ mod message;
 mod observe;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -24,9 +25,10 @@ use pingora::proxy::Session;
 use smallvec::SmallVec;
 
 use crate::gateway::docs::{self, Docs};
+use crate::gateway::key_source::Pending as KeysPending;
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
-use crate::policy::authenticate::{Part, Presented, presented};
+use crate::policy::authenticate::{Part, Presented, PresentedToken, presented, presented_token};
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, Mode, PathValues, Violations,
 };
@@ -95,6 +97,8 @@ pub enum Decision {
     Options(HeaderValue),
     /// It is answered with a page of the API's description.
     Page(docs::Answer),
+    /// It is admitted again, once, when the keys of its token have been asked for.
+    AwaitKeys(KeysPending),
 }
 
 /// A request that is admitted but for its body.
@@ -145,7 +149,9 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
-    check_flood(&gateway, exchange.client.ip)?;
+    if !exchange.trail.waited {
+        check_flood(&gateway, exchange.client.ip)?;
+    }
     message::check(&gateway.request_limits, request)?;
     let host = message::host(request)?;
     if request.target == b"*" {
@@ -166,7 +172,11 @@ pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> R
     if path.has_encoded_slash() && route.encoded_slash == EncodedSlash::Reject {
         return Err(Rejection::EncodedSlash);
     }
-    exchange.trail.consumer = authenticate(&gateway, route, parts)?;
+    match authenticate(state, &gateway, route, parts, exchange) {
+        Ok(consumer) => exchange.trail.consumer = consumer,
+        Err(Stranger::Rejected(rejection)) => return Err(rejection),
+        Err(Stranger::KeysPending(pending)) => return Ok(Decision::AwaitKeys(pending)),
+    }
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.held = limit(state, route, &exchange.trail, exchange.client.ip, &parts.headers, now)?;
     match route.mode {
@@ -256,18 +266,44 @@ fn find<'g>(
     }
 }
 
-fn authenticate(gateway: &Gateway, route: &Route, parts: &Parts) -> Result<Option<Arc<Consumer>>, Rejection> {
-    let (places, challenge) = match &route.access {
+/// Why it is not known who calls.
+enum Stranger {
+    Rejected(Rejection),
+    KeysPending(KeysPending),
+}
+
+impl From<Rejection> for Stranger {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+fn authenticate(
+    state: &State,
+    gateway: &Gateway,
+    route: &Route,
+    parts: &Parts,
+    exchange: &mut Exchange,
+) -> Result<Option<Arc<Consumer>>, Stranger> {
+    let (places, tokens, challenge) = match &route.access {
         Access::Public => return Ok(None),
-        Access::Authenticated { places, challenge } => (places, challenge),
+        Access::Authenticated { places, tokens, challenge, .. } => (places, tokens, challenge),
     };
-    match presented(places.iter(), &parts.headers, parts.uri.query()) {
-        Presented::Nothing => Err(Rejection::CredentialMissing(challenge.clone())),
-        Presented::Ambiguous => Err(Rejection::CredentialAmbiguous),
-        Presented::Key(digest) => match gateway.keys.owner(&digest) {
+    let query = parts.uri.query();
+    let key = presented(places.iter(), &parts.headers, query);
+    let token = presented_token(tokens.iter().map(|tokens| &tokens.place), &parts.headers, query);
+    match (key, token) {
+        (Presented::Nothing, PresentedToken::Nothing) => Err(Rejection::CredentialMissing(challenge.clone()).into()),
+        (Presented::Key(digest), PresentedToken::Nothing) => match gateway.keys.owner(&digest) {
             Some(consumer) => Ok(Some(Arc::clone(consumer))),
-            None => Err(Rejection::CredentialUnknown(challenge.clone())),
+            None => Err(Rejection::CredentialUnknown(challenge.clone()).into()),
         },
+        (Presented::Nothing, PresentedToken::One(part, token)) => {
+            token::authenticate(state, route, part, &token, exchange).map(Some)
+        }
+        (Presented::Ambiguous, _) | (_, PresentedToken::Several) | (Presented::Key(_), PresentedToken::One(..)) => {
+            Err(Rejection::CredentialAmbiguous.into())
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! `reload` publishes later generations, `admin` answers operators, `signals` decides when to leave.
 
 mod admin;
+mod key_fetch;
 mod listeners;
 mod reload;
 mod signals;
@@ -21,6 +22,7 @@ use pingora::services::background::background_service;
 
 use crate::config::{self, Config, Loading, Report, Sources};
 use crate::demo;
+use crate::gateway::key_source::KeySources;
 use crate::gateway::{self, Gateway, Surroundings};
 use crate::proxy::{GuardedApp, Listening, Proxy, State, UploadDisk};
 use crate::telemetry::{AccessLog, Telemetry};
@@ -159,6 +161,10 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     if let Demo::On(listener) = setup.demo {
         add_demo(&mut server, listener)?;
     }
+    let fetcher = key_fetch::Fetcher::new(Arc::clone(&state));
+    let mut fetcher = background_service("keys", fetcher);
+    fetcher.threads = Some(1);
+    server.add_service(fetcher);
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun);
     let mut supervisor = background_service("supervisor", supervisor);
     supervisor.threads = Some(1);
@@ -180,7 +186,9 @@ struct Prepared {
 /// Makes the first generation and binds its listeners. The configuration as written ends here.
 fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &gateway::lookup, generation: 1, flood: None };
+    let keys = Arc::<KeySources>::default();
+    let surroundings =
+        Surroundings { telemetry: &telemetry, lookup: &gateway::lookup, generation: 1, flood: None, keys: &keys };
     let checked = check(source, Purpose::Serving, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
@@ -191,7 +199,7 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let public = bind_all(&loaded.config)?;
     let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
     let admin = admin.map_err(StartError::Machine)?;
-    let state = state(gateway, telemetry, &loaded.config, &public)?;
+    let state = state(gateway, telemetry, keys, &loaded.config, &public)?;
     let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
     Ok(Prepared { state, reloader, public, admin })
 }
@@ -199,6 +207,7 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
 fn state(
     gateway: Gateway,
     telemetry: Arc<Telemetry>,
+    keys: Arc<KeySources>,
     config: &Config,
     public: &[Bound],
 ) -> Result<Arc<State>, StartError> {
@@ -209,7 +218,7 @@ fn state(
     let bound = config.listeners.iter().zip(public);
     let listeners =
         bound.map(|(listener, bound)| Listening { written: listener.address, bound: bound.address }).collect();
-    Ok(Arc::new(State { listeners, ..State::new(gateway, telemetry, access) }))
+    Ok(Arc::new(State { listeners, keys, ..State::new(gateway, telemetry, access) }))
 }
 
 /// A directory that is named for uploads has to be there before the first one is.

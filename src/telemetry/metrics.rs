@@ -33,6 +33,9 @@ pub struct Telemetry {
     observed: IntCounterVec,
     observed_violations: IntCounterVec,
     limit_refusals: IntCounterVec,
+    token_refusals: IntCounterVec,
+    key_fetches: IntCounterVec,
+    key_set_timestamp: IntGaugeVec,
     request_seconds: HistogramVec,
     service_seconds: HistogramVec,
     gateway_seconds: HistogramVec,
@@ -121,6 +124,24 @@ impl Telemetry {
                 "tollgate_limit_refusals_total",
                 "Limits that refused a request, by plan or route and policy",
                 &["owner", "policy"],
+            ),
+            token_refusals: counters(
+                &registry,
+                "tollgate_token_refusals_total",
+                "Tokens refused, by authenticator and reason",
+                &["authenticator", "reason"],
+            ),
+            key_fetches: counters(
+                &registry,
+                "tollgate_key_set_fetches_total",
+                "Attempts to fetch a published key set, by authenticator and result",
+                &["authenticator", "result"],
+            ),
+            key_set_timestamp: int_gauges(
+                &registry,
+                "tollgate_key_set_last_success_timestamp_seconds",
+                "Unix time of the last good fetch of a key set",
+                &["authenticator"],
             ),
             request_seconds: histograms(
                 &registry,
@@ -211,6 +232,22 @@ impl Telemetry {
     /// The counter of refusals by one policy of a plan or route.
     pub fn limit_refusals(&self, owner: &str, policy: &str) -> IntCounter {
         self.limit_refusals.with_label_values(&[owner, policy])
+    }
+
+    /// The counter of tokens that an authenticator refused for one reason.
+    pub fn token_refusals(&self, authenticator: &str, reason: &str) -> IntCounter {
+        self.token_refusals.with_label_values(&[authenticator, reason])
+    }
+
+    /// Notes a good fetch of a key set; `now` is Unix time in seconds.
+    pub fn key_set_fetched(&self, authenticator: &str, now: i64) {
+        self.key_fetches.with_label_values(&[authenticator, "good"]).inc();
+        self.key_set_timestamp.with_label_values(&[authenticator]).set(now);
+    }
+
+    /// Notes a fetch that failed.
+    pub fn key_set_missed(&self, authenticator: &str) {
+        self.key_fetches.with_label_values(&[authenticator, "failed"]).inc();
     }
 
     /// Forgets the histograms of a route that the configuration no longer has.

@@ -10,6 +10,7 @@
 //! - `parameters` — header fields and cookies as parameters, and which fields pass
 //! - `observe` — what violates a contract that only observes
 //! - `suite`   — the published test suite of JSON Schema as request bodies
+//! - `tokens`  — signed tokens: who they name, keys that rotate, providers that are down
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
@@ -41,4 +42,5 @@ mod raw;
 mod reload;
 mod schema;
 mod suite;
+mod tokens;
 mod uploads;

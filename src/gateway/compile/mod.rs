@@ -18,6 +18,7 @@ mod routes;
 mod services;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -30,6 +31,7 @@ use crate::policy::flood::Flood;
 use crate::policy::rejection::Format;
 use crate::telemetry::{self, Telemetry};
 
+use super::key_source::KeySources;
 use super::{ConnectionLimits, Gateway, RequestLimits, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
@@ -45,6 +47,8 @@ pub struct Surroundings<'a> {
     pub generation: u64,
     /// The flood guard of the running generation, kept when its rate is the same.
     pub flood: Option<Arc<Flood>>,
+    /// Published key sets that the process knows.
+    pub keys: &'a KeySources,
 }
 
 /// Compiles a configuration.
@@ -93,7 +97,8 @@ pub fn compile(
 /// up for it, and its metrics are nobody's.
 pub fn judge(damaged: &Damaged) -> Report {
     let lookup = |_: &str, _: u16| Ok(Vec::new());
-    let surroundings = Surroundings { telemetry: &Telemetry::new("", ""), lookup: &lookup, generation: 0, flood: None };
+    let (telemetry, keys) = (Telemetry::new("", ""), KeySources::default());
+    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 0, flood: None, keys: &keys };
     let mut found = Report::default();
     parts(damaged.rest(), &surroundings, &mut found);
     damaged.judge(found)
@@ -111,7 +116,7 @@ struct Parts {
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
     check_top(config, report);
     let services = services::compile(&config.services, surroundings, report);
-    let callers = callers::compile(config, report);
+    let callers = callers::compile(config, surroundings.keys, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
     let docs = docs::check(config, report);
@@ -173,12 +178,20 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
             .on_key()
             .given_each(Place::root().key("routes"), "service");
     }
-    let plans: HashSet<&str> = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref()).collect();
+    let tokens: Vec<&config::Jwt> =
+        config.authenticators.values().filter_map(|authenticator| authenticator.jwt.as_ref()).collect();
+    if tokens.iter().any(|jwt| jwt.plan_claim.is_some()) {
+        // Any plan may be named by a token.
+        return;
+    }
+    let named = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref());
+    let plans: HashSet<&str> = named.chain(tokens.iter().filter_map(|jwt| jwt.plan.as_deref())).collect();
     for name in config.plans.keys().filter(|name| !plans.contains(name.as_str())) {
         report
             .warning(Place::root().key("plans").key(name), format!("no consumer has plan `{name}`"))
             .on_key()
-            .given_each(Place::root().key("consumers"), "plan");
+            .given_each(Place::root().key("consumers"), "plan")
+            .given(Place::root().key("authenticators"));
     }
 }
 
