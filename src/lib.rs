@@ -24,10 +24,10 @@
 //! # What must always hold
 //!
 //! 1. Every request passes `admit`; `upstream_peer` needs an `Admission`, and only `admit` makes one.
-//! 2. A request uses one generation from its first phase to its log line. There is one `ArcSwap`.
+//! 2. A request uses one generation from its first phase to its log line. There is one `ArcSwap` of them.
 //! 3. A generation is built completely before it is published; a bad file changes nothing and is reported with its
 //!    line.
-//! 4. Limit counters and connection pools belong to the process: a reload keeps them for what did not change.
+//! 4. Limit counters, published key sets and connection pools belong to the process: a reload keeps them for what did not change.
 //! 5. Nothing that a request or a configuration can contain makes the process panic.
 //! 6. Later stages key on the consumer, never on a raw header. Identity headers from clients are always stripped.
 //! 7. Metric labels come from names in the configuration and closed sets, never from request text.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::support::client::{Client, Response, ask, fetch, request};
+use crate::support::client::{Client, Response, ask, request};
 use crate::support::gateway::{Gateway, Reload};
 use crate::support::origin::{Origin, Reply, Unreachable};
 
@@ -54,8 +54,12 @@ fn sent(gateway: &Gateway, fields: &[(&str, &str)]) -> Response {
     ask(gateway.address(), &request("GET", "/mine", fields, b""))
 }
 
+fn operator(gateway: &Gateway, path: &str) -> String {
+    ask(gateway.admin(), format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).text()
+}
+
 fn metric(gateway: &Gateway, line: &str) -> Option<String> {
-    let text = fetch(gateway.admin(), "/metrics").text();
+    let text = operator(gateway, "/metrics");
     text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' ').map(str::to_owned))
 }
 
@@ -121,7 +125,8 @@ fn a_token_names_a_consumer_and_ends_at_the_gateway() {
     assert_eq!(ask(gateway.address(), &open).status, 200);
     let seen = origin.take().remove(0);
     assert!(seen.values("authorization").is_empty() && seen.values("x-user-email").is_empty());
-    let log = [gateway.log().join("\n"), fetch(gateway.admin(), "/config").text()].concat();
+    let log = [gateway.log().join("\n"), operator(&gateway, "/config")].concat();
+    assert!(log.contains("match_consumers"), "{log}");
     assert!(!log.contains(&rich) && !log.contains(signer::SECRET));
 }
 
@@ -207,7 +212,7 @@ fn a_rotation_of_keys_under_load_refuses_no_valid_token() {
                         let token = signer::token(algorithm, Some(kid), &claims(&json!({ "sub": subject })));
                         let answer = client.ask(&bearing(&token)).unwrap();
                         if answer.status != 200 {
-                            refused.push(format!("{kid}: {} {}", answer.status, answer.text()));
+                            refused.push(format!("{kid}: {}", answer.status));
                         }
                         served.fetch_add(1, Ordering::Relaxed);
                     }

@@ -125,6 +125,11 @@ impl KeySet {
         self.keys.iter().any(|key| key.algorithms.contains(&algorithm))
     }
 
+    /// Whether the id is that of a key; a token without one may mean any.
+    pub(super) fn knows(&self, id: Option<&str>) -> bool {
+        id.is_none_or(|id| self.keys.iter().any(|key| key.id.as_deref() == Some(id)))
+    }
+
     /// Number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()

@@ -198,18 +198,21 @@ impl Rules {
 }
 
 fn check_signature(token: &Compact<'_>, keys: &KeySet) -> Result<(), TokenFault> {
+    let id = token.key_id.as_deref();
     if !keys.can(token.algorithm) {
-        return Err(TokenFault::Algorithm);
+        // The next key of a provider may be of another type, but it is never a secret.
+        let may_come = token.algorithm.family() != jsonwebtoken::AlgorithmFamily::Hmac && !keys.knows(id);
+        return Err(if may_come { TokenFault::UnknownKey } else { TokenFault::Algorithm });
     }
     let mut tried = false;
-    for key in keys.candidates(token.key_id.as_deref(), token.algorithm).take(MAX_TRIES) {
+    for key in keys.candidates(id, token.algorithm).take(MAX_TRIES) {
         if crypto::verifies(token.algorithm, &key.key, token.message, token.signature) {
             return Ok(());
         }
         tried = true;
     }
     // Without an id the key may be one that is not known yet.
-    if tried && token.key_id.is_some() { Err(TokenFault::Signature) } else { Err(TokenFault::UnknownKey) }
+    if tried && id.is_some() { Err(TokenFault::Signature) } else { Err(TokenFault::UnknownKey) }
 }
 
 /// A claim by its name, or by the names on the way to it with dots between them.

@@ -97,7 +97,7 @@ impl Line {
             ["plans", _, "routes"] => Kind::Name(Some("unknown route")),
             ["consumers"] => Kind::Name(None),
             [.., "responses"] => Kind::Name(Some("is no status")),
-            [.., "set"] => Kind::Name(None),
+            [.., "set" | "forward_claims"] => Kind::Name(None),
             _ => Kind::Format,
         }
     }
