@@ -31,7 +31,7 @@
 //!    the store has its own, is read once, and is understood by the request's generation.
 //! 3. A generation is built completely before it is published; a bad file changes nothing and is reported with its
 //!    line.
-//! 4. Limit counters and connection pools belong to the process: a reload keeps them for what did not change.
+//! 4. Limit counters, published key sets and connection pools belong to the process: a reload keeps them for what did not change.
 //! 5. Nothing that a request or a configuration can contain makes the process panic.
 //! 6. Later stages key on the consumer, never on a raw header. Identity headers from clients are always stripped.
 //! 7. Metric labels come from names in the configuration and closed sets, never from request text.

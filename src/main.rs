@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
 use tollgate::explain::{self, Explainer};
+use tollgate::gateway::key_source::KeySources;
 use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
 use tollgate::telemetry::{self, Telemetry};
@@ -302,7 +303,8 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
     let telemetry = Arc::new(Telemetry::new(server::VERSION, ""));
     // No service is contacted, so any address will do; without one a request would end at the gateway.
     let lookup = |_: &str, _: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let keys = KeySources::default();
+    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None, keys: &keys };
     let checked = server::check(&Source::File(file), Purpose::Checking, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
@@ -329,7 +331,13 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
 fn compile(source: &Source) -> Checked {
     let telemetry = Telemetry::new(server::VERSION, "");
     let lookup = |_: &str, _: u16| Ok(Vec::new());
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &KeySources::default(),
+    };
     server::check(source, Purpose::Checking, &surroundings)
 }
 

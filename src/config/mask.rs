@@ -1,7 +1,7 @@
 //! The configuration as it may be shown: defaults filled in, secrets masked; and reports without them.
 //!
 //! Masked are the hashes of keys (by their type), every value that came from a placeholder (`${env:…}`, `${file:…}`
-//! are how secrets come in), and the values of headers that carry credentials.
+//! are how secrets come in), the secrets and keys of `jwt`, and the values of headers that carry credentials.
 
 use serde_json::Value;
 
@@ -13,6 +13,9 @@ pub(super) const MASK: &str = "***";
 /// Headers whose values are credentials.
 const CREDENTIAL_HEADERS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"];
 
+/// What tokens are verified with.
+const JWT_KEYS: [&str; 2] = ["secret", "key"];
+
 impl Loaded {
     /// The configuration for the eyes of operators.
     pub fn masked(&self) -> Value {
@@ -20,6 +23,11 @@ impl Loaded {
         let mut value = serde_json::to_value(&self.config).unwrap_or_default();
         for place in &self.interpolated {
             mask_place(&mut value, place);
+        }
+        for authenticator in value["authenticators"].as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+            let jwt = authenticator["jwt"].as_object_mut().into_iter().flatten();
+            jwt.filter(|(name, value)| JWT_KEYS.contains(&name.as_str()) && !value.is_null())
+                .for_each(|(_, value)| *value = MASK.into());
         }
         for route in value["routes"].as_array_mut().into_iter().flatten() {
             for changes in ["request_headers", "response_headers"] {
@@ -104,7 +112,7 @@ mod tests {
 version: 1
 listeners: [{ address: 127.0.0.1:8080 }]
 services: { users: { url: 'http://${env:HOST}:80' } }
-authenticators: { key: { api_key: { header: x-api-key } } }
+authenticators: { key: { api_key: { header: x-api-key } }, corp: { jwt: { secret: an-inline-secret-of-32-characters } } }
 consumers: { alice: { api_keys: [{ sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 }] } }
 routes:
   - name: users
@@ -121,7 +129,7 @@ routes:
             .unwrap_or_else(|| panic!("{}", report.render(&sources, crate::config::Color::Never)))
             .masked();
         let shown = masked.to_string();
-        for secret in ["secret.internal", "9f86d081", "Bearer abc"] {
+        for secret in ["secret.internal", "9f86d081", "Bearer abc", "an-inline"] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
         assert_eq!(masked["routes"][0]["request_headers"]["set"]["x-secret"], "***");

@@ -11,6 +11,7 @@
 mod authorisation;
 mod damage;
 mod decode;
+mod jwt;
 mod load;
 mod mask;
 mod place;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
 pub use decode::{Fault, decode};
+pub use jwt::{Algorithm, Jwt};
 pub use load::{Damaged, Loaded, Loading, load, load_text};
 pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
@@ -312,11 +314,16 @@ impl Default for Timeouts {
 }
 
 /// A named way to find the consumer: exactly one kind.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = schema::exactly_one(&["api_key", "jwt"])))]
 pub struct Authenticator {
     /// A key that only the consumer knows.
-    pub api_key: ApiKey,
+    #[serde(default)]
+    pub api_key: Option<ApiKey>,
+    /// A signed token.
+    #[serde(default)]
+    pub jwt: Option<Jwt>,
 }
 
 /// Where the key stands in a request: exactly one of `header`, `query`, `cookie`.

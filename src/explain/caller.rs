@@ -10,7 +10,7 @@ pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &F
     if refused.is_some_and(|step| step < Step::Caller) {
         return None;
     }
-    let Access::Authenticated { places, .. } = &route.access else {
+    let Access::Authenticated { places, tokens, .. } = &route.access else {
         let given = if part.consumer.is_some() { "; a given consumer changes nothing" } else { "" };
         return Some(format!("the route is public, so nobody is asked who they are{given}"));
     };
@@ -20,13 +20,18 @@ pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &F
     }
     let names = route.authenticators.join(", ");
     let Some(consumer) = &found.consumer else {
-        let looked: Vec<String> = places.iter().map(|place| place_text(&place.part)).collect();
-        return Some(format!("unknown; auth: [{names}] looks for an API key in {}", looked.join(" and ")));
+        let keys = places.iter().map(|place| format!("an API key in {}", place_text(&place.part)));
+        let tokens = tokens.iter().map(|tokens| format!("a token in {}", place_text(&tokens.place.part)));
+        let looked: Vec<String> = keys.chain(tokens).collect();
+        return Some(format!("unknown; auth: [{names}] looks for {}", looked.join(" and ")));
     };
     let how = if part.consumer.is_some() {
         format!("given, instead of a credential for [{names}]")
     } else {
-        by(route, places, sent, &names)
+        match places.iter().chain(tokens.iter().map(|tokens| &tokens.place)).find(|place| carries(place, sent)) {
+            Some(place) => by(route, places, place, &names),
+            None => format!("found by [{names}]"),
+        }
     };
     Some(format!("{}, {how}", who(consumer)))
 }
@@ -42,18 +47,24 @@ fn who(consumer: &Consumer) -> String {
     format!("consumer {}{plan}{groups}", consumer.name)
 }
 
-/// The authenticator whose credential the request carries.
-fn by(route: &Route, places: &[KeyPlace], sent: &Message, names: &str) -> String {
+/// Whether the request carries a credential here.
+fn carries(place: &KeyPlace, sent: &Message) -> bool {
     let headers = sent
         .fields
         .iter()
         .filter_map(|(name, value)| Some((name.parse::<http::HeaderName>().ok()?, value.as_slice().try_into().ok()?)))
         .collect();
     let query = sent.target().split_once('?').map(|(_, query)| query);
-    let carries = |place: &&KeyPlace| presented(std::iter::once(*place), &headers, query) != Presented::Nothing;
-    let Some(place) = places.iter().find(carries) else { return format!("found by [{names}]") };
-    let alike = |at: usize| places.len() == route.authenticators.len() && places[at].part == place.part;
-    let name = (0..places.len()).find(|&at| alike(at)).and_then(|at| route.authenticators.get(at));
+    presented(std::iter::once(place), &headers, query) != Presented::Nothing
+}
+
+/// The authenticator whose credential stands here. `keys` are the places of API keys.
+fn by(route: &Route, keys: &[KeyPlace], place: &KeyPlace, names: &str) -> String {
+    if !keys.iter().any(|key| std::ptr::eq(key, place)) {
+        return format!("found by one of [{names}]: token in {}", place_text(&place.part));
+    }
+    let alike = |at: usize| keys.len() == route.authenticators.len() && keys[at].part == place.part;
+    let name = (0..keys.len()).find(|&at| alike(at)).and_then(|at| route.authenticators.get(at));
     let name = name.map_or(names, |name| name);
     format!("found by authenticator {name}: API key in {}", place_text(&place.part))
 }

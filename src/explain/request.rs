@@ -256,5 +256,6 @@ fn somebody(plan: &Arc<Plan>) -> Consumer {
         subject: Subject::consumer("somebody"),
         groups: Vec::new(),
         claims: serde_json::Map::new(),
+        claim_headers: Vec::new(),
     }
 }

@@ -7,10 +7,12 @@
 
 mod compile;
 pub mod docs;
+pub mod key_source;
 pub mod router;
 mod service;
 mod service_path;
 pub mod template;
+pub mod token;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -171,6 +173,8 @@ pub struct Route {
     pub authenticators: Vec<Box<str>>,
     /// Where any authenticator of the gateway looks for a key that this route's service must not see.
     pub hidden_keys: Vec<Part>,
+    /// Headers that tokens' claims fill, of every authenticator: the client's copies do not pass.
+    pub claim_headers: Vec<http::HeaderName>,
     /// Its own limits.
     pub limits: Vec<RouteLimit>,
     /// How many requests one counts for in rates and quotas.
@@ -222,16 +226,19 @@ pub enum ServiceHeaders {
 }
 
 /// Who may call a route.
-#[derive(Debug)]
 pub enum Access {
     /// Everyone.
     Public,
-    /// Whoever has a credential in one of these places.
+    /// Whoever has a key in one of these places, or a token.
     Authenticated {
         /// Where to look.
         places: Vec<KeyPlace>,
+        /// Whose tokens are taken.
+        tokens: Vec<Arc<token::TokenAuthenticator>>,
         /// `WWW-Authenticate` of a refusal.
         challenge: HeaderValue,
+        /// The same for a token that is not valid.
+        invalid_token: HeaderValue,
     },
 }
 
@@ -281,6 +288,8 @@ pub struct Consumer {
     pub groups: Vec<Box<str>>,
     /// What its token says; empty for one that an API key found.
     pub claims: serde_json::Map<String, serde_json::Value>,
+    /// Headers for the service that its token's claims fill.
+    pub claim_headers: Vec<(http::HeaderName, HeaderValue)>,
 }
 
 impl Consumer {

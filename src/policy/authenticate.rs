@@ -1,4 +1,4 @@
-//! Who calls: API keys.
+//! Who calls: API keys, and where a request carries a key or a token.
 //!
 //! A key is looked up by its SHA-256, so that neither the file nor the process holds it, and the time of a lookup
 //! says nothing about a key: what an attacker controls is the preimage of a digest, and the stored digest is
@@ -6,9 +6,11 @@
 //!
 //! A request with two credentials is refused: otherwise gateway and service might each believe another one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use super::api_key::{self, Form};
@@ -56,6 +58,17 @@ pub enum Presented {
     Ambiguous,
 }
 
+/// What a request says about its caller by token.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PresentedToken<'a> {
+    /// Nothing.
+    Nothing,
+    /// One token, and where it stands.
+    One(&'a Part, Cow<'a, str>),
+    /// More than one.
+    Several,
+}
+
 /// Collects the keys that a request carries at these places.
 pub fn presented<'a>(
     places: impl Iterator<Item = &'a KeyPlace>,
@@ -79,6 +92,55 @@ pub fn presented<'a>(
     found
 }
 
+/// The token that a request carries at one of these places. In `Authorization` it follows the word `Bearer`; another
+/// scheme there is no token. A part that several places name is looked at once.
+pub fn presented_token<'a>(
+    places: impl Iterator<Item = &'a KeyPlace>,
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+) -> PresentedToken<'a> {
+    let mut found = PresentedToken::Nothing;
+    let mut seen: SmallVec<[&Part; 2]> = SmallVec::new();
+    for KeyPlace { part, .. } in places {
+        if seen.contains(&part) {
+            continue;
+        }
+        seen.push(part);
+        let mut add = |text: Cow<'a, str>| {
+            found = match found {
+                PresentedToken::Nothing => PresentedToken::One(part, text),
+                PresentedToken::One(..) | PresentedToken::Several => PresentedToken::Several,
+            };
+        };
+        // What is no text is no token either, but something was presented.
+        let text = |bytes: &'a [u8]| Cow::Borrowed(std::str::from_utf8(bytes).unwrap_or_default());
+        match part {
+            Part::Header(name) if *name == AUTHORIZATION => {
+                headers.get_all(name).iter().filter_map(|value| bearer(value.as_bytes())).for_each(|t| add(text(t)));
+            }
+            Part::Header(name) => headers.get_all(name).iter().for_each(|value| add(text(value.as_bytes()))),
+            Part::Query(name) => query_values(query, name).for_each(&mut add),
+            Part::Cookie(name) => {
+                cookies(headers).filter(|(key, _)| *key == name.as_bytes()).for_each(|(_, value)| add(text(value)));
+            }
+        }
+    }
+    found
+}
+
+/// What follows the scheme (RFC 6750 section 2.1), which is read in any case.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return None;
+    }
+    match token.first() {
+        None => Some(token),
+        Some(b' ') => Some(&token[1..]),
+        Some(_) => None,
+    }
+}
+
 /// The digest that stands for a key. Its cost is bounded by the guard's limit on the header.
 pub fn digest(key: &[u8]) -> Digest {
     let mut digest = Digest::default();
@@ -86,7 +148,7 @@ pub fn digest(key: &[u8]) -> Digest {
     digest
 }
 
-fn query_values<'a>(query: Option<&'a str>, name: &'a str) -> impl Iterator<Item = std::borrow::Cow<'a, str>> {
+fn query_values<'a>(query: Option<&'a str>, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
     form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .filter(move |(key, _)| key == name)
         .map(|(_, value)| value)

@@ -11,6 +11,8 @@ pub mod authorise;
 
 pub mod api_key;
 
+pub mod token;
+
 pub mod flood;
 
 pub mod limit;

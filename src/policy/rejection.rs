@@ -61,6 +61,12 @@ pub enum Rejection {
     CredentialAmbiguous,
     /// A condition of the route is not met. Which one is not told: it would help to get around it.
     Forbidden,
+    /// A token that is not valid.
+    TokenInvalid(HeaderValue),
+    /// A valid token without a plan that there is.
+    PlanUnknown,
+    /// The keys to verify a token with have not come yet.
+    KeysUnavailable,
     /// Too many requests of one address, before anything else was looked at.
     Flood,
     /// Limits of the plan or route.
@@ -126,8 +132,8 @@ impl Rejection {
         match self {
             Self::Malformed(_) | Self::Path(_) | Self::EncodedSlash | Self::CredentialAmbiguous => 400,
             Self::Media(MediaFault::Boundary) | Self::Multipart(_) => 400,
-            Self::CredentialMissing(_) | Self::CredentialUnknown(_) => 401,
-            Self::Forbidden => 403,
+            Self::CredentialMissing(_) | Self::CredentialUnknown(_) | Self::TokenInvalid(_) => 401,
+            Self::Forbidden | Self::PlanUnknown => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout => 408,
@@ -143,7 +149,7 @@ impl Rejection {
             Self::Internal => 500,
             Self::TransferCoding => 501,
             Self::ServiceReply | Self::BadReply => 502,
-            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk => 503,
+            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable => 503,
             Self::ServiceTimeout => 504,
         }
     }
@@ -166,6 +172,9 @@ impl Rejection {
             Self::CredentialUnknown(_) => "credential-unknown",
             Self::CredentialAmbiguous => "credential-ambiguous",
             Self::Forbidden => FORBIDDEN,
+            Self::TokenInvalid(_) => "token-invalid",
+            Self::PlanUnknown => "plan-unknown",
+            Self::KeysUnavailable => "keys-unavailable",
             Self::Flood => "flood",
             Self::Limited(_) => QUOTA_EXCEEDED,
             Self::BodyTooLarge(_) => "body-too-large",
@@ -202,6 +211,9 @@ impl Rejection {
             Self::CredentialUnknown(_) => "The credential is not valid.",
             Self::CredentialAmbiguous => "The request carries more than one credential.",
             Self::Forbidden => "This request is not allowed.",
+            Self::TokenInvalid(_) => "The token is not valid.",
+            Self::PlanUnknown => "There is no plan for this caller.",
+            Self::KeysUnavailable => "Tokens cannot be verified yet; try again.",
             Self::Flood => "Too many requests from this address.",
             Self::Limited(_) => "A limit of your plan or of this route is used up.",
             Self::BodyTooLarge(limit) => return Cow::Owned(format!("The body is larger than {limit} bytes.")),
@@ -227,10 +239,10 @@ impl Rejection {
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow.clone());
             }
-            Self::CredentialMissing(challenge) | Self::CredentialUnknown(challenge) => {
+            Self::CredentialMissing(challenge) | Self::CredentialUnknown(challenge) | Self::TokenInvalid(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, challenge.clone());
             }
-            Self::Flood | Self::BodyMemory | Self::UploadDisk => {
+            Self::Flood | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Limited(limited) => headers.extend(limited.fields.iter().cloned()),
@@ -243,6 +255,7 @@ impl Rejection {
             | Self::NotFound
             | Self::CredentialAmbiguous
             | Self::Forbidden
+            | Self::PlanUnknown
             | Self::BodyTooLarge(_)
             | Self::BodyTimeout
             | Self::Media(_)

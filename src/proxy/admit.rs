@@ -12,6 +12,7 @@ mod observe;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -26,9 +27,10 @@ use pingora::proxy::Session;
 use smallvec::SmallVec;
 
 use crate::gateway::docs::{self, Docs};
+use crate::gateway::key_source::Pending as KeysPending;
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
-use crate::policy::authenticate::{Part, Presented, presented};
+use crate::policy::authenticate::{Part, Presented, PresentedToken, presented, presented_token};
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
 };
@@ -99,6 +101,8 @@ pub enum Decision {
     Options(HeaderValue),
     /// It is answered with a page of the API's description.
     Page(docs::Answer),
+    /// It is admitted again, once, when the keys of its token have been asked for.
+    AwaitKeys(KeysPending),
 }
 
 /// A request that is admitted but for its body.
@@ -162,7 +166,9 @@ pub(super) fn admit_on(
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
-    check_flood(&gateway, exchange.client.ip)?;
+    if !exchange.trail.waited {
+        check_flood(&gateway, exchange.client.ip)?;
+    }
     message::check(&gateway.request_limits, request)?;
     let host = message::host(request)?;
     if request.target == b"*" {
@@ -188,7 +194,11 @@ pub(super) fn admit_on(
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.consumer = match occasion.consumer(route) {
         Some(consumer) => Some(consumer),
-        None => authenticate(state, &gateway, route, parts, now)?,
+        None => match authenticate(state, &gateway, route, parts, now, exchange) {
+            Ok(consumer) => consumer,
+            Err(Stranger::Rejected(rejection)) => return Err(rejection),
+            Err(Stranger::KeysPending(pending)) => return Ok(Decision::AwaitKeys(pending)),
+        },
     };
     authorise::caller(route, exchange)?;
     exchange.trail.held = limit(state, route, exchange, &parts.headers, now)?;
@@ -279,24 +289,45 @@ fn find<'g>(
     }
 }
 
+/// Why it is not known who calls.
+enum Stranger {
+    Rejected(Rejection),
+    KeysPending(KeysPending),
+}
+
+impl From<Rejection> for Stranger {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
 fn authenticate(
     state: &State,
     gateway: &Gateway,
     route: &Route,
     parts: &Parts,
     now: Now,
-) -> Result<Option<Arc<Consumer>>, Rejection> {
-    let (places, challenge) = match &route.access {
+    exchange: &mut Exchange,
+) -> Result<Option<Arc<Consumer>>, Stranger> {
+    let (places, tokens, challenge) = match &route.access {
         Access::Public => return Ok(None),
-        Access::Authenticated { places, challenge } => (places, challenge),
+        Access::Authenticated { places, tokens, challenge, .. } => (places, tokens, challenge),
     };
-    match presented(places.iter(), &parts.headers, parts.uri.query()) {
-        Presented::Nothing => Err(Rejection::CredentialMissing(challenge.clone())),
-        Presented::Ambiguous => Err(Rejection::CredentialAmbiguous),
-        Presented::Key(digest, form) => {
+    let query = parts.uri.query();
+    let key = presented(places.iter(), &parts.headers, query);
+    let token = presented_token(tokens.iter().map(|tokens| &tokens.place), &parts.headers, query);
+    match (key, token) {
+        (Presented::Nothing, PresentedToken::Nothing) => Err(Rejection::CredentialMissing(challenge.clone()).into()),
+        (Presented::Key(digest, form), PresentedToken::Nothing) => {
             let declared = gateway.keys.owner(&digest).map(Arc::clone);
             let consumer = declared.or_else(|| stored::consumer(state, gateway, &digest, form, now));
-            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
+            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()).into())
+        }
+        (Presented::Nothing, PresentedToken::One(part, token)) => {
+            token::authenticate(state, route, part, &token, exchange).map(Some)
+        }
+        (Presented::Ambiguous, _) | (_, PresentedToken::Several) | (Presented::Key(..), PresentedToken::One(..)) => {
+            Err(Rejection::CredentialAmbiguous.into())
         }
     }
 }

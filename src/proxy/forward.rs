@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 
 use crate::gateway::{HostHeader, Target};
 use crate::policy::authenticate::{Part, cookies_without};
+use crate::policy::contract::is_look_alike;
 use crate::policy::headers::{
     CONSUMER_GROUPS, CONSUMER_NAME, CONSUMER_PLAN, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, is_hop_by_hop,
     is_own, nominated,
@@ -49,7 +50,12 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
     let mut ending: SmallVec<[HeaderName; 4]> = headers
         .keys()
-        .filter(|name| is_own(name) || is_hop_by_hop(name) || ends_here(name, &admission.body))
+        .filter(|name| {
+            is_own(name)
+                || is_hop_by_hop(name)
+                || ends_here(name, &admission.body)
+                || route.claim_headers.iter().any(|own| own == *name || is_look_alike(own, name))
+        })
         .cloned()
         .collect();
     if ending.contains(&CONNECTION) {
@@ -84,6 +90,9 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         }
         if let Some(groups) = &consumer.groups_header {
             headers.insert(CONSUMER_GROUPS, groups.clone());
+        }
+        for (name, value) in &consumer.claim_headers {
+            headers.insert(name, value.clone());
         }
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());

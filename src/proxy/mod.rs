@@ -37,6 +37,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::gateway::Gateway;
 use crate::gateway::docs::LABEL;
+use crate::gateway::key_source::KeySources;
 use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::{FORBIDDEN, QUOTA_EXCEEDED, Rejection};
@@ -71,6 +72,8 @@ pub struct State {
     pub bodies: Arc<Budget>,
     /// Disk of uploads under check.
     pub uploads: Arc<UploadDisk>,
+    /// Published key sets.
+    pub keys: Arc<KeySources>,
     /// Where access lines go.
     pub access: AccessLog,
     /// The listeners of clients.
@@ -93,6 +96,7 @@ impl State {
             connections: Arc::new(Connections::default()),
             bodies: Arc::new(Budget::default()),
             uploads: Arc::new(UploadDisk::default()),
+            keys: Arc::default(),
             access,
             listeners: Vec::new(),
             draining: AtomicBool::new(false),
@@ -137,10 +141,12 @@ impl Proxy {
 impl<O: Occasion> Proxy<O> {
     /// Everything between the header and the service. `Ok(None)` when the request is answered already.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
-        let decision = {
-            let request = admit::Request::of(session, &exchange.gateway);
-            admit::admit_on(&self.occasion, &self.state, &request, exchange)
-        };
+        let mut decision = self.admit(session, exchange);
+        if let Ok(Decision::AwaitKeys(pending)) = decision {
+            pending.ended(KEY_PATIENCE).await;
+            exchange.trail.waited = true;
+            decision = self.admit(session, exchange);
+        }
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
                 answer::options(session, exchange, allow).await?;
@@ -153,6 +159,8 @@ impl<O: Occasion> Proxy<O> {
             Ok(Decision::Forward(admission)) => Ok(admission),
             // Boxed, so that requests without a body do not carry the space for reading one.
             Ok(Decision::ReadBody(pending)) => Box::pin(self.read_body(session, exchange, pending)).await,
+            // It has waited already.
+            Ok(Decision::AwaitKeys(_)) => Err(Rejection::KeysUnavailable),
             Err(rejection) => Err(rejection),
         };
         let admission = match admission {
@@ -172,6 +180,11 @@ impl<O: Occasion> Proxy<O> {
         }
         exchange.admission = Some(admission);
         Ok(None)
+    }
+
+    fn admit(&self, session: &Session, exchange: &mut Exchange) -> Result<Decision, Rejection> {
+        let request = admit::Request::of(session, &exchange.gateway);
+        admit::admit_on(&self.occasion, &self.state, &request, exchange)
     }
 
     /// Reads the body that an admission still lacks, and checks it.
@@ -396,6 +409,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         session.req_header().method.to_string()
     }
 }
+
+/// How long a request waits for the keys of its token: longer than a fetch may take.
+const KEY_PATIENCE: Duration = Duration::from_secs(6);
 
 /// Most attempts to connect for one request.
 const MAX_ATTEMPTS: usize = 3;

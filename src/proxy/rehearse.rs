@@ -133,9 +133,12 @@ impl Step {
             | Rejection::TransferCoding
             | Rejection::Flood => Self::Request,
             Rejection::EncodedSlash | Rejection::NotFound | Rejection::MethodNotAllowed(_) => Self::Route,
-            Rejection::CredentialMissing(_) | Rejection::CredentialUnknown(_) | Rejection::CredentialAmbiguous => {
-                Self::Caller
-            }
+            Rejection::CredentialMissing(_)
+            | Rejection::CredentialUnknown(_)
+            | Rejection::CredentialAmbiguous
+            | Rejection::TokenInvalid(_)
+            | Rejection::PlanUnknown
+            | Rejection::KeysUnavailable => Self::Caller,
             Rejection::Forbidden => Self::Conditions,
             Rejection::Limited(_) => Self::Limits,
             Rejection::BodyTooLarge(_)

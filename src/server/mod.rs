@@ -6,6 +6,7 @@
 //! changes, `signals` decides when to leave.
 
 mod admin;
+mod key_fetch;
 pub mod keys;
 mod listeners;
 mod reload;
@@ -26,6 +27,7 @@ use pingora::services::background::background_service;
 
 use crate::config::{self, Config, Loading, Report, Sources};
 use crate::demo;
+use crate::gateway::key_source::KeySources;
 use crate::gateway::{self, Gateway, Surroundings};
 use crate::proxy::{GuardedApp, Listening, Proxy, State, UploadDisk};
 use crate::telemetry::{AccessLog, Telemetry};
@@ -170,6 +172,10 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     if let Demo::On(listener) = setup.demo {
         add_demo(&mut server, listener)?;
     }
+    let fetcher = key_fetch::Fetcher::new(Arc::clone(&state));
+    let mut fetcher = background_service("keys", fetcher);
+    fetcher.threads = Some(1);
+    server.add_service(fetcher);
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun);
     let mut supervisor = background_service("supervisor", supervisor);
     supervisor.threads = Some(1);
@@ -198,7 +204,14 @@ struct BoundAdmin {
 /// Makes the first generation and binds its listeners. The configuration as written ends here.
 fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &gateway::lookup, generation: 1, flood: None };
+    let key_sources = Arc::<KeySources>::default();
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &gateway::lookup,
+        generation: 1,
+        flood: None,
+        keys: &key_sources,
+    };
     let mut checked = check(source, Purpose::Serving, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
@@ -213,7 +226,7 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let public = bind_all(&loaded.config)?;
     let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
     let admin = admin.map_err(StartError::Machine)?;
-    let state = Arc::new(State { stored_keys, ..state(gateway, telemetry, &loaded.config, &public)? });
+    let state = Arc::new(State { stored_keys, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
     let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
     let keys = path.map(|path| admin::Keys::new(Arc::clone(&state), path, token));
     let admin = admin.map(|bound| BoundAdmin { bound, keys });
@@ -221,7 +234,13 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     Ok(Prepared { state, reloader, public, admin, store })
 }
 
-fn state(gateway: Gateway, telemetry: Arc<Telemetry>, config: &Config, public: &[Bound]) -> Result<State, StartError> {
+fn state(
+    gateway: Gateway,
+    telemetry: Arc<Telemetry>,
+    keys: Arc<KeySources>,
+    config: &Config,
+    public: &[Bound],
+) -> Result<State, StartError> {
     let access = AccessLog::open(&config.access_log.path)
         .map_err(|error| StartError::Machine(format!("access log {}: {error}", config.access_log.path)))?;
     check_uploads(&gateway).map_err(StartError::Machine)?;
@@ -229,7 +248,7 @@ fn state(gateway: Gateway, telemetry: Arc<Telemetry>, config: &Config, public: &
     let bound = config.listeners.iter().zip(public);
     let listeners =
         bound.map(|(listener, bound)| Listening { written: listener.address, bound: bound.address }).collect();
-    Ok(State { listeners, ..State::new(gateway, telemetry, access) })
+    Ok(State { listeners, keys, ..State::new(gateway, telemetry, access) })
 }
 
 /// A directory that is named for uploads has to be there before the first one is.

@@ -120,6 +120,7 @@ impl Reloader {
             lookup: &lookup,
             generation,
             flood: running.flood.clone(),
+            keys: &self.state.keys,
         };
         let mut checked = check(&self.source, Purpose::Serving, &surroundings);
         let (gateway, loaded) = match (checked.gateway, checked.loaded) {

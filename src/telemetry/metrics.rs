@@ -36,6 +36,9 @@ pub struct Telemetry {
     limit_refusals: IntCounterVec,
     limits_observed: IntCounterVec,
     limit_observed_refusals: IntCounterVec,
+    token_refusals: IntCounterVec,
+    key_fetches: IntCounterVec,
+    key_set_timestamp: IntGaugeVec,
     request_seconds: HistogramVec,
     service_seconds: HistogramVec,
     gateway_seconds: HistogramVec,
@@ -149,6 +152,24 @@ impl Telemetry {
                 "Requests that passed authorisation although they fail a condition, by route and condition",
                 &["route", "condition"],
             ),
+            token_refusals: counters(
+                &registry,
+                "tollgate_token_refusals_total",
+                "Tokens refused, by authenticator and reason",
+                &["authenticator", "reason"],
+            ),
+            key_fetches: counters(
+                &registry,
+                "tollgate_key_set_fetches_total",
+                "Attempts to fetch a published key set, by authenticator and result",
+                &["authenticator", "result"],
+            ),
+            key_set_timestamp: int_gauges(
+                &registry,
+                "tollgate_key_set_last_success_timestamp_seconds",
+                "Unix time of the last good fetch of a key set",
+                &["authenticator"],
+            ),
             request_seconds: histograms(
                 &registry,
                 "tollgate_request_duration_seconds",
@@ -256,6 +277,22 @@ impl Telemetry {
     /// The counter of requests that one policy of a plan or route would have refused, were it not only observed.
     pub fn limit_observed(&self, owner: &str, policy: &str) -> IntCounter {
         self.limit_observed_refusals.with_label_values(&[owner, policy])
+    }
+
+    /// The counter of tokens that an authenticator refused for one reason.
+    pub fn token_refusals(&self, authenticator: &str, reason: &str) -> IntCounter {
+        self.token_refusals.with_label_values(&[authenticator, reason])
+    }
+
+    /// Notes a good fetch of a key set; `now` is Unix time in seconds.
+    pub fn key_set_fetched(&self, authenticator: &str, now: i64) {
+        self.key_fetches.with_label_values(&[authenticator, "good"]).inc();
+        self.key_set_timestamp.with_label_values(&[authenticator]).set(now);
+    }
+
+    /// Notes a fetch that failed.
+    pub fn key_set_missed(&self, authenticator: &str) {
+        self.key_fetches.with_label_values(&[authenticator, "failed"]).inc();
     }
 
     /// Forgets the histograms of a route that the configuration no longer has.

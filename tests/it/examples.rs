@@ -7,6 +7,7 @@ use std::process::Command;
 
 use tollgate::config::Color;
 use tollgate::gateway::Surroundings;
+use tollgate::gateway::key_source::KeySources;
 use tollgate::server::{self, Source};
 use tollgate::telemetry::Telemetry;
 
@@ -18,7 +19,13 @@ fn root() -> &'static Path {
 pub fn errors(source: &Source) -> Option<String> {
     let telemetry = Telemetry::new("", "");
     let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &KeySources::default(),
+    };
     let checked = server::check(source, server::Purpose::Checking, &surroundings);
     checked.gateway.is_none().then(|| checked.report.render(&checked.sources, Color::Never))
 }

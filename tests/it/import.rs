@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::support::gateway::program;
 use tollgate::config::{Color, Config, Severity, load_text};
 use tollgate::gateway::Surroundings;
+use tollgate::gateway::key_source::KeySources;
 use tollgate::gateway::router::RouterBuilder;
 use tollgate::gateway::template::Template;
 use tollgate::import::{Auth, ImportError, Options, Paths, import};
@@ -58,7 +59,13 @@ fn imported(document: &str, options: &Options) -> Result<String, ImportError> {
 fn errors(yaml: &str) -> Option<String> {
     let telemetry = Telemetry::new("", "");
     let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &KeySources::default(),
+    };
     let source = Source::Text { name: "imported".to_owned(), text: yaml.to_owned() };
     let checked = server::check(&source, server::Purpose::Checking, &surroundings);
     let wrong = checked.report.problems().iter().any(|problem| problem.severity == Severity::Error);

@@ -11,6 +11,7 @@
 //! - `authorise` — conditions on callers and addresses, and what happens where these and limits are only observed
 //! - `observe` — what violates a contract that only observes
 //! - `suite`   — the published test suite of JSON Schema as request bodies
+//! - `tokens`  — signed tokens: who they name, keys that rotate, providers that are down
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
@@ -47,4 +48,5 @@ mod raw;
 mod reload;
 mod schema;
 mod suite;
+mod tokens;
 mod uploads;

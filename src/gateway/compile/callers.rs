@@ -9,15 +9,37 @@ use indexmap::{IndexMap, IndexSet};
 use jiff::tz::TimeZone;
 
 use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
+use crate::gateway::key_source::KeySources;
+use crate::gateway::token::TokenAuthenticator;
 use crate::gateway::{Access, Consumer, Plan};
 use crate::policy::authenticate::{Forward, KeyPlace, Keyring, Part};
 use crate::policy::headers::{is_framing, is_own};
 use crate::policy::limit::{Limit, Subject, Unit};
 
+use super::tokens::Tokens;
+
+/// A compiled authenticator.
+pub(super) enum Authenticator {
+    /// Of API keys, which stand here.
+    Key(KeyPlace),
+    /// Of tokens.
+    Token(Arc<TokenAuthenticator>),
+}
+
+impl Authenticator {
+    /// Where its credential stands.
+    pub fn place(&self) -> &KeyPlace {
+        match self {
+            Self::Key(place) => place,
+            Self::Token(tokens) => &tokens.place,
+        }
+    }
+}
+
 /// What routes and the gateway need to know of callers.
 pub(super) struct Callers {
-    /// The key's place of each authenticator.
-    pub authenticators: IndexMap<String, KeyPlace>,
+    /// Authenticators by name.
+    pub authenticators: IndexMap<String, Authenticator>,
     /// Plans by name.
     pub plans: IndexMap<String, Arc<Plan>>,
     /// Consumers by name.
@@ -32,22 +54,38 @@ impl Callers {
     /// Where keys may stand that a service behind `access` must not see: wherever any authenticator looks, but for
     /// those of the route's own that forward the key.
     pub fn hidden_from(&self, access: &Access) -> Vec<Part> {
-        let own = match access {
-            Access::Public => &[],
-            Access::Authenticated { places, .. } => places.as_slice(),
+        let own: Vec<&KeyPlace> = match access {
+            Access::Public => Vec::new(),
+            Access::Authenticated { places, tokens, .. } => {
+                places.iter().chain(tokens.iter().map(|tokens| &tokens.place)).collect()
+            }
         };
         let passes = |part: &Part| own.iter().any(|place| place.part == *part && place.forward == Forward::Pass);
         let mut hidden: Vec<Part> = Vec::new();
-        for place in self.authenticators.values() {
+        for place in self.authenticators.values().map(Authenticator::place) {
             if !passes(&place.part) && !hidden.contains(&place.part) {
                 hidden.push(place.part.clone());
             }
         }
         hidden
     }
+
+    /// Headers that claims fill, of all authenticators.
+    pub fn claim_headers(&self) -> Vec<HeaderName> {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for authenticator in self.authenticators.values() {
+            let Authenticator::Token(tokens) = authenticator else { continue };
+            for name in tokens.claim_headers() {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+        names
+    }
 }
 
-pub(super) fn compile(config: &Config, report: &mut Report) -> Callers {
+pub(super) fn compile(config: &Config, sources: &KeySources, report: &mut Report) -> Callers {
     let timezone = TimeZone::get(&config.timezone).unwrap_or_else(|_| {
         report
             .error(Place::root().key("timezone"), format!("unknown time zone `{}`", config.timezone))
@@ -55,31 +93,65 @@ pub(super) fn compile(config: &Config, report: &mut Report) -> Callers {
             .help("an IANA name such as `UTC` or `Europe/Berlin`");
         TimeZone::UTC
     });
-    let authenticators = authenticators(config, report);
     let routes: IndexSet<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
     let mut limits = Limits { timezone: &timezone, report };
     let plans: IndexMap<_, _> =
         config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
     let (consumers, keys) = consumers(config, &plans, report);
+    let tokens = Tokens { config, plans: &plans, consumers: &consumers, sources, report };
+    let authenticators = authenticators(config, tokens);
     Callers { authenticators, plans, consumers, keys, timezone }
 }
 
-fn authenticators(config: &Config, report: &mut Report) -> IndexMap<String, KeyPlace> {
+fn authenticators(config: &Config, mut tokens: Tokens<'_>) -> IndexMap<String, Authenticator> {
     let mut compiled = IndexMap::new();
-    for (name, authenticator) in &config.authenticators {
-        let place = Place::root().key("authenticators").key(name).key("api_key");
-        if let Some(part) = key_part(&authenticator.api_key, &place, report) {
-            let forward = if authenticator.api_key.forward { Forward::Pass } else { Forward::Strip };
-            compiled.insert(name.clone(), KeyPlace { part, forward });
-        }
+    for (name, written) in &config.authenticators {
+        let place = Place::root().key("authenticators").key(name);
+        let authenticator = match (&written.api_key, &written.jwt) {
+            (Some(key), None) => key_place(key, &place.key("api_key"), tokens.report).map(Authenticator::Key),
+            (None, Some(jwt)) => {
+                let found = tokens.compile(name, jwt, &place.key("jwt"));
+                found.map(|found| Authenticator::Token(Arc::new(found)))
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                tokens
+                    .report
+                    .error(place.clone(), "an authenticator is of exactly one kind")
+                    .on_key()
+                    .given_keys(&place, &["api_key", "jwt"])
+                    .help("`api_key: { header: x-api-key }` or `jwt: { … }`");
+                None
+            }
+        };
+        compiled.extend(authenticator.map(|authenticator| (name.clone(), authenticator)));
     }
     compiled
 }
 
-fn key_part(written: &config::ApiKey, place: &Place, report: &mut Report) -> Option<Part> {
+fn key_place(written: &config::ApiKey, place: &Place, report: &mut Report) -> Option<KeyPlace> {
+    let wanted = Wanted { header: &written.header, query: &written.query, cookie: &written.cookie };
+    let part = one_part(&wanted, "key", "`header: x-api-key`, `query: NAME` or `cookie: NAME`", place, report)?;
+    Some(KeyPlace { part, forward: if written.forward { Forward::Pass } else { Forward::Strip } })
+}
+
+/// Where a credential is said to stand.
+pub(super) struct Wanted<'a> {
+    pub(super) header: &'a Option<String>,
+    pub(super) query: &'a Option<String>,
+    pub(super) cookie: &'a Option<String>,
+}
+
+/// The one part of a request; `word` is what stands there.
+pub(super) fn one_part(
+    written: &Wanted<'_>,
+    word: &str,
+    forms: &'static str,
+    place: &Place,
+    report: &mut Report,
+) -> Option<Part> {
     let header = written.header.as_deref().map(|header| match header.parse::<HeaderName>() {
         Ok(name) if !is_framing(&name) && !is_own(&name) && name != http::header::COOKIE => Ok(Part::Header(name)),
-        _ => Err(("header", format!("a key cannot be sent as header `{header}`"), Some("usual is `x-api-key`"))),
+        _ => Err(("header", format!("a {word} cannot be sent as header `{header}`"), Some("usual is `x-api-key`"))),
     });
     let query = written.query.as_deref().map(|query| match query {
         "" => Err(("query", "the parameter needs a name".to_owned(), None)),
@@ -92,10 +164,10 @@ fn key_part(written: &config::ApiKey, place: &Place, report: &mut Report) -> Opt
     let parts: Vec<_> = [header, query, cookie].into_iter().flatten().collect();
     if parts.len() != 1 {
         report
-            .error(place.clone(), "the key stands in exactly one place")
+            .error(place.clone(), format!("the {word} stands in exactly one place"))
             .on_key()
             .given_keys(place, &["header", "query", "cookie"])
-            .help("`header: x-api-key`, `query: NAME` or `cookie: NAME`");
+            .help(forms);
     }
     let mut good = None;
     for part in parts {
@@ -139,6 +211,8 @@ fn consumers(
 ) -> (IndexMap<String, Arc<Consumer>>, Keyring<Arc<Consumer>>) {
     let mut consumers = IndexMap::new();
     let mut keys = Keyring::default();
+    let matched = config.authenticators.values().filter_map(|authenticator| authenticator.jwt.as_ref());
+    let matched = matched.into_iter().any(|jwt| jwt.match_consumers);
     for (name, written) in &config.consumers {
         let place = Place::root().key("consumers").key(name);
         let plan = match &written.plan {
@@ -168,14 +242,16 @@ fn consumers(
             subject: Subject::consumer(name),
             groups: written.groups.iter().map(|group| group.as_str().into()).collect(),
             claims: serde_json::Map::new(),
+            claim_headers: Vec::new(),
         });
         // Keys of the store are not known here.
-        if written.api_keys.is_empty() && config.store.is_none() {
+        if written.api_keys.is_empty() && config.store.is_none() && !matched {
             report
                 .warning(place.clone(), format!("consumer `{name}` has no key, so nobody can call as it"))
                 .on_key()
                 .given_keys(&place, &["api_keys"])
                 .given(Place::root().key("store"))
+                .given(Place::root().key("authenticators"))
                 .help("add `api_keys: [{ sha256: \"…\" }]`");
         }
         for (index, key) in written.api_keys.iter().enumerate() {

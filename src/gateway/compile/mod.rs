@@ -18,6 +18,7 @@ mod routes;
 mod services;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -30,6 +31,7 @@ use crate::policy::flood::Flood;
 use crate::policy::rejection::Format;
 use crate::telemetry::{self, Telemetry};
 
+use super::key_source::KeySources;
 use super::{ConnectionLimits, Gateway, RequestLimits, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
@@ -45,6 +47,8 @@ pub struct Surroundings<'a> {
     pub generation: u64,
     /// The flood guard of the running generation, kept when its rate is the same.
     pub flood: Option<Arc<Flood>>,
+    /// Published key sets that the process knows.
+    pub keys: &'a KeySources,
 }
 
 /// Compiles a configuration.
@@ -95,7 +99,8 @@ pub fn compile(
 /// up for it, and its metrics are nobody's.
 pub fn judge(damaged: &Damaged) -> Report {
     let lookup = |_: &str, _: u16| Ok(Vec::new());
-    let surroundings = Surroundings { telemetry: &Telemetry::new("", ""), lookup: &lookup, generation: 0, flood: None };
+    let (telemetry, keys) = (Telemetry::new("", ""), KeySources::default());
+    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 0, flood: None, keys: &keys };
     let mut found = Report::default();
     parts(damaged.rest(), &surroundings, &mut found);
     damaged.judge(found)
@@ -114,7 +119,7 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     check_top(config, report);
     check_store(config, report);
     let services = services::compile(&config.services, surroundings, report);
-    let callers = callers::compile(config, report);
+    let callers = callers::compile(config, surroundings.keys, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
     let docs = docs::check(config, report);
@@ -195,11 +200,14 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
             .on_key()
             .given_each(Place::root().key("routes"), "service");
     }
-    // Keys of the store may bring consumers with any plan.
-    if config.store.is_some() {
+    let tokens: Vec<&config::Jwt> =
+        config.authenticators.values().filter_map(|authenticator| authenticator.jwt.as_ref()).collect();
+    // Keys of the store may bring consumers with any plan, and so may tokens.
+    if config.store.is_some() || tokens.iter().any(|jwt| jwt.plan_claim.is_some()) {
         return;
     }
-    let plans: HashSet<&str> = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref()).collect();
+    let named = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref());
+    let plans: HashSet<&str> = named.chain(tokens.iter().filter_map(|jwt| jwt.plan.as_deref())).collect();
     // A plan that is not there may be this one, misspelt.
     let misspelt = plans.iter().any(|name| !config.plans.contains_key(*name));
     for name in config.plans.keys().filter(|name| !misspelt && !plans.contains(name.as_str())) {
@@ -207,7 +215,8 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
             .warning(Place::root().key("plans").key(name), format!("no consumer has plan `{name}`"))
             .on_key()
             .given_each(Place::root().key("consumers"), "plan")
-            .given(Place::root().key("store"));
+            .given(Place::root().key("store"))
+            .given(Place::root().key("authenticators"));
     }
 }
 

@@ -6,12 +6,13 @@ mod fields;
 use std::sync::Arc;
 
 use http::Method;
-use http::header::HeaderValue;
+use http::header::{AUTHORIZATION, HeaderValue};
 use indexmap::IndexMap;
 
 use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Problem, Report, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::template::{Template, TemplateFault};
+use crate::gateway::token::TokenAuthenticator;
 use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
 use crate::policy::authenticate::{KeyPlace, Part};
 use crate::policy::contract::{
@@ -21,7 +22,7 @@ use crate::policy::contract::{
 use crate::policy::mode::{Mode, Modes};
 use crate::telemetry::Telemetry;
 
-use super::callers::{Callers, Limits};
+use super::callers::{Authenticator, Callers, Limits};
 use super::distinct::{Distinct, at};
 use super::documents::{Documents, schema_fault};
 use super::headers;
@@ -127,6 +128,7 @@ impl RouteCompiler<'_> {
             contract: Contract { path, query, fields, body },
             modes: modes(written.mode.or(self.config.defaults.mode).unwrap_or_default()),
             hidden_keys: hidden,
+            claim_headers: self.callers.claim_headers(),
             access: access?,
             authorisation,
             authenticators: self.authenticators(),
@@ -479,10 +481,11 @@ impl RouteCompiler<'_> {
                 .help("say `public` to let everyone in");
             return None;
         }
-        let mut places = Vec::new();
+        let (mut places, mut tokens): (Vec<KeyPlace>, Vec<Arc<TokenAuthenticator>>) = (Vec::new(), Vec::new());
         for (index, name) in names.iter().enumerate() {
             match self.callers.authenticators.get(name) {
-                Some(place) => places.push(place.clone()),
+                Some(Authenticator::Key(place)) => places.push(place.clone()),
+                Some(Authenticator::Token(authenticator)) => tokens.push(Arc::clone(authenticator)),
                 None if self.config.authenticators.contains_key(name) => {}
                 None => {
                     let defined = self.config.authenticators.keys().map(String::as_str);
@@ -498,7 +501,17 @@ impl RouteCompiler<'_> {
             }
         }
         places.dedup_by(|one, other| one.part == other.part);
-        Some(Access::Authenticated { challenge: challenge(&places), places })
+        if tokens.iter().any(|tokens| places.iter().any(|place| place.part == tokens.place.part)) {
+            self.report
+                .error(place.clone(), "a key and a token are looked for in the same place of a request")
+                .given(place)
+                .given(own)
+                .given(Place::root().key("authenticators"))
+                .help("give one of the authenticators another `header`");
+        }
+        let challenge_of = |invalid| challenge(&places, &tokens, invalid);
+        let (challenge, invalid_token) = (challenge_of(Invalid::Nothing), challenge_of(Invalid::Token));
+        Some(Access::Authenticated { challenge, invalid_token, places, tokens })
     }
 
     fn limits(&mut self, access: Option<&Access>) -> Vec<RouteLimit> {
@@ -604,9 +617,17 @@ fn by_word(by: &LimitBy) -> String {
     }
 }
 
-/// `WWW-Authenticate`: there is no registered scheme for API keys; this one names where the key belongs.
-fn challenge(places: &[KeyPlace]) -> HeaderValue {
-    let challenges: Vec<String> = places
+/// What a challenge says of the credential that was sent.
+#[derive(Clone, Copy, PartialEq)]
+enum Invalid {
+    Nothing,
+    Token,
+}
+
+/// `WWW-Authenticate`: there is no registered scheme for API keys; this one names where the key belongs. That of tokens
+/// is RFC 6750's.
+fn challenge(places: &[KeyPlace], tokens: &[Arc<TokenAuthenticator>], invalid: Invalid) -> HeaderValue {
+    let mut challenges: Vec<String> = places
         .iter()
         .map(|place| match &place.part {
             Part::Header(name) => format!("ApiKey in=\"header\", name=\"{name}\""),
@@ -614,5 +635,19 @@ fn challenge(places: &[KeyPlace]) -> HeaderValue {
             Part::Cookie(name) => format!("ApiKey in=\"cookie\", name=\"{name}\""),
         })
         .collect();
+    let error = if invalid == Invalid::Token { ", error=\"invalid_token\"" } else { "" };
+    for tokens in tokens {
+        let bearer = match &tokens.place.part {
+            Part::Header(name) if *name == AUTHORIZATION => format!("Bearer realm=\"tollgate\"{error}"),
+            Part::Header(name) => format!("Bearer realm=\"tollgate\", in=\"header\", name=\"{name}\"{error}"),
+            Part::Query(name) => {
+                format!("Bearer realm=\"tollgate\", in=\"query\", name=\"{}\"{error}", name.escape_default())
+            }
+            Part::Cookie(name) => format!("Bearer realm=\"tollgate\", in=\"cookie\", name=\"{name}\"{error}"),
+        };
+        if !challenges.contains(&bearer) {
+            challenges.push(bearer);
+        }
+    }
     HeaderValue::from_str(&challenges.join(", ")).unwrap_or(HeaderValue::from_static("ApiKey"))
 }

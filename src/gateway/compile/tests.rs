@@ -41,8 +41,13 @@ fn found(changes: &[Change]) -> Vec<String> {
         Loading::Damaged(damaged) => report = judge(&damaged),
         Loading::Whole(loaded) => {
             let lookup = |_: &str, _: u16| Ok(Vec::new());
-            let surroundings =
-                Surroundings { telemetry: &Telemetry::new("", ""), lookup: &lookup, generation: 1, flood: None };
+            let surroundings = Surroundings {
+                telemetry: &Telemetry::new("", ""),
+                lookup: &lookup,
+                generation: 1,
+                flood: None,
+                keys: &crate::gateway::key_source::KeySources::default(),
+            };
             compile(&loaded.config, "", "", &surroundings, &mut report);
         }
         Loading::Nothing => panic!("{changes:?}: {report:?}"),

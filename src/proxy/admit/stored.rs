@@ -40,5 +40,6 @@ fn of_plan(holder: &Holder, plan: &Arc<Plan>) -> Consumer {
         subject: holder.subject,
         groups: Vec::new(),
         claims: serde_json::Map::new(),
+        claim_headers: Vec::new(),
     }
 }

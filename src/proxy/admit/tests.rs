@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Color, load_text};
+use crate::gateway::key_source::KeySources;
 use crate::gateway::{Surroundings, compile};
 use crate::proxy::Listening;
 use crate::proxy::exchange::InFlight;
@@ -52,7 +53,13 @@ fn state() -> State {
 fn state_of(config: &str) -> State {
     let telemetry = Arc::new(Telemetry::new("test", ""));
     let lookup = |_: &str, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &KeySources::default(),
+    };
     let (loading, mut report, sources) = load_text("test.yaml", config);
     let gateway =
         loading.whole().and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
@@ -85,6 +92,7 @@ fn sent_to(state: &State, local: Option<SocketAddr>, lines: &str) -> String {
         }
         Ok(Decision::ReadBody(_)) => "reads the body".to_owned(),
         Ok(Decision::Page(page)) => format!("page {}", page.status),
+        Ok(Decision::AwaitKeys(_)) => "awaits keys".to_owned(),
         Ok(Decision::Options(allow)) => format!("options {}", allow.to_str().unwrap()),
         Err(Rejection::Contract(violations)) => format!("422 {}", violations.len()),
         Err(rejection) => format!("{} {}", rejection.status(Format::Problem), rejection.code()),

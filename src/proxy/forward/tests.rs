@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Color, load_text};
+use crate::gateway::key_source::KeySources;
 use crate::gateway::{Surroundings, compile};
 use crate::proxy::State;
 use crate::proxy::admit::{Decision, Request, admit};
@@ -67,7 +68,13 @@ const OWN: [&str; 9] = [
 static STATE: LazyLock<State> = LazyLock::new(|| {
     let telemetry = Arc::new(Telemetry::new("test", ""));
     let lookup = |_: &str, port| Ok(vec![std::net::SocketAddr::from(([127, 0, 0, 1], port))]);
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &KeySources::default(),
+    };
     let (loaded, mut report, sources) = load_text("test.yaml", CONFIG);
     let gateway =
         loaded.whole().and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
@@ -96,7 +103,7 @@ fn forwarded(sent: &Sent) -> Option<(Parts, Bytes)> {
     let admission = match admit(&STATE, &request, &mut exchange).ok()? {
         Decision::Forward(admission) => admission,
         Decision::ReadBody(pending) => pending.finish(&Bytes::from(sent.body.clone())).ok()?,
-        Decision::Options(_) | Decision::Page(_) => return None,
+        Decision::Options(_) | Decision::Page(_) | Decision::AwaitKeys(_) => return None,
     };
     let target = admission.route.service.next_target().unwrap();
     rewrite(&mut parts, &exchange, &admission, &target).unwrap();

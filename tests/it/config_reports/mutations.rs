@@ -4,6 +4,7 @@
 
 use crate::schema;
 use tollgate::gateway::Surroundings;
+use tollgate::gateway::key_source::KeySources;
 use tollgate::server::{self, Source};
 use tollgate::telemetry::Telemetry;
 
@@ -13,7 +14,13 @@ pub const FULL: &str = include_str!("../../config/full.yaml");
 pub fn problems(text: &str) -> Vec<(usize, String)> {
     let telemetry = Telemetry::new("", "");
     let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &KeySources::default(),
+    };
     let source = Source::Text { name: "full.yaml".to_owned(), text: text.to_owned() };
     let checked = server::check(&source, server::Purpose::Checking, &surroundings);
     checked.report.lines(&checked.sources)
@@ -91,7 +98,7 @@ impl Line {
             ["consumers"] => Kind::Name(Some("unknown consumer")),
             [.., "claims"] => Kind::Name(None),
             [.., "responses"] => Kind::Name(Some("is no status")),
-            [.., "set"] => Kind::Name(None),
+            [.., "set" | "forward_claims"] => Kind::Name(None),
             _ => Kind::Format,
         }
     }

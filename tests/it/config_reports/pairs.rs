@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tollgate::config::{Loading, load_text};
 use tollgate::gateway::Surroundings;
+use tollgate::gateway::key_source::KeySources;
 use tollgate::server::{self, Source};
 use tollgate::telemetry::Telemetry;
 
@@ -207,7 +208,13 @@ fn no_generation_comes_of_a_faulty_shape() {
     let telemetry = Telemetry::new("", "");
     let lookup = |_: &str, _: u16| panic!("a name of a damaged configuration is looked up");
     for shape in SHAPES.iter() {
-        let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None };
+        let surroundings = Surroundings {
+            telemetry: &telemetry,
+            lookup: &lookup,
+            generation: 1,
+            flood: None,
+            keys: &KeySources::default(),
+        };
         let source = Source::Text { name: "full.yaml".to_owned(), text: shape.applied(FULL) };
         let checked = server::check(&source, server::Purpose::Serving, &surroundings);
         assert!(checked.gateway.is_none() && checked.loaded.is_none(), "line {}: {}", shape.line.number, shape.new);

@@ -27,7 +27,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Authenticator, Config, Docs, Route};
+use crate::config::{Authenticator, Config, Docs, Jwt, Route};
 use crate::gateway::template::Template;
 
 use schema::Components;
@@ -213,9 +213,19 @@ impl Security {
     }
 }
 
+/// A token in `Authorization` is a scheme of HTTP; elsewhere it is to a client what a key is.
+fn token_scheme(jwt: &Jwt) -> Value {
+    let places = [("header", &jwt.header), ("query", &jwt.query), ("cookie", &jwt.cookie)];
+    let said = places.into_iter().find_map(|(place, name)| Some((place, name.as_deref()?)));
+    match said.filter(|(place, name)| *place != "header" || !name.eq_ignore_ascii_case("authorization")) {
+        None => json!({ "type": "http", "scheme": "bearer", "bearerFormat": "JWT" }),
+        Some((place, name)) => json!({ "type": "apiKey", "in": place, "name": name }),
+    }
+}
+
 /// `None` for one that looks nowhere: it does not compile.
 fn scheme(authenticator: &Authenticator) -> Option<Value> {
-    let key = &authenticator.api_key;
+    let Some(key) = &authenticator.api_key else { return authenticator.jwt.as_ref().map(token_scheme) };
     let places = [("header", &key.header), ("query", &key.query), ("cookie", &key.cookie)];
     places.into_iter().find_map(|(place, name)| {
         let name = name.as_ref()?;

@@ -136,10 +136,12 @@ fn check(allow: Option<&Allow>, around: &Place, config: &Config, report: &mut Re
     let Conditions { consumers, groups, plans, scopes, .. } = &**conditions;
     let at = |key, index| place.clone().key(key).index(index);
     for (index, name) in consumers.iter().flatten().enumerate() {
-        if !config.consumers.contains_key(name) {
+        if !config.consumers.contains_key(name) && !may_come(name, config) {
             report
                 .error(at("consumers", index), format!("unknown consumer `{name}`"))
                 .given(Place::root().key("consumers").key(name))
+                .given(Place::root().key("store"))
+                .given(Place::root().key("authenticators"))
                 .help(suggest(name, config.consumers.keys().map(String::as_str)));
         }
     }
@@ -153,10 +155,12 @@ fn check(allow: Option<&Allow>, around: &Place, config: &Config, report: &mut Re
     }
     let known: IndexSet<&str> =
         config.consumers.values().flat_map(|consumer| &consumer.groups).map(String::as_str).collect();
+    let brought = tokens(config).any(|(_, jwt)| jwt.groups_claim.is_some());
     for (index, name) in groups.iter().flatten().enumerate() {
-        if !known.contains(name.as_str()) {
+        if !known.contains(name.as_str()) && !brought {
             report
                 .warning(at("groups", index), format!("no consumer is in group `{name}`"))
+                .given(Place::root().key("authenticators"))
                 .given_each(Place::root().key("consumers"), "groups")
                 .help(suggest(name, known.iter().copied()));
         }
@@ -169,6 +173,16 @@ fn check(allow: Option<&Allow>, around: &Place, config: &Config, report: &mut Re
                 .help("one word; several are several members of the list");
         }
     }
+}
+
+/// Whether keys of the store or tokens may make a consumer of this name.
+fn may_come(name: &str, config: &Config) -> bool {
+    let prefix = name.split_once(':').map(|(prefix, _)| prefix);
+    config.store.is_some() || tokens(config).any(|(authenticator, _)| prefix == Some(authenticator))
+}
+
+fn tokens(config: &Config) -> impl Iterator<Item = (&str, &crate::config::Jwt)> {
+    config.authenticators.iter().filter_map(|(name, authenticator)| Some((name.as_str(), authenticator.jwt.as_ref()?)))
 }
 
 /// Nobody meets a condition without a member.

@@ -69,7 +69,7 @@ impl RouteCompiler<'_> {
 
     /// Why a header cannot be a parameter.
     fn never_checked(&self, name: &HeaderName, hidden: &[Part]) -> Option<Why> {
-        if let Some(why) = never_passes(name, hidden) {
+        if let Some(why) = self.never_passes(name, hidden) {
             return Some(why);
         }
         match *name {
@@ -80,12 +80,20 @@ impl RouteCompiler<'_> {
         }
     }
 
+    /// Why a client's field does not reach the service, whatever the route says.
+    fn never_passes(&self, name: &HeaderName, hidden: &[Part]) -> Option<Why> {
+        let claims = self.callers.claim_headers();
+        let claimed = claims.iter().any(|claimed| claimed == name || is_look_alike(claimed, name));
+        if claimed { Some(Why::HoldsClaim) } else { never_passes(name, hidden) }
+    }
+
     /// Reports a name that cannot be declared or allowed.
     fn refuse(&mut self, place: Place, name: &str, why: Why) -> &mut Problem {
         let problem = self.report.error(place, format!("`{name}`: {}", why.text())).by_itself();
         match why {
             Why::Always(_) => {}
             Why::DecidedByBody => _ = problem.given_keys(&self.place, &["body"]),
+            Why::HoldsClaim => _ = problem.given(Place::root().key("authenticators")),
             Why::HoldsKey => {
                 problem.given_keys(&self.place, &["auth"]).given(Place::root().key("authenticators"));
                 if self.written.auth.is_none() {
@@ -108,7 +116,7 @@ impl RouteCompiler<'_> {
                     format!("`{name}`: it does not pass beside `{declared}`: some services cannot tell them apart");
                 let declared = self.at("header_params").key(declared.as_str());
                 self.report.error(place, message).given(declared);
-            } else if let Some(why) = never_passes(&name.0, hidden) {
+            } else if let Some(why) = self.never_passes(&name.0, hidden) {
                 self.refuse(place, name.as_str(), why);
             }
         }
@@ -125,8 +133,10 @@ enum Why {
     Always(&'static str),
     /// Something else in the route decides on it.
     DecidedByBody,
-    /// It holds an API key that the service does not see.
+    /// It holds an API key or a token that the service does not see.
     HoldsKey,
+    /// Tokens say what it holds.
+    HoldsClaim,
 }
 
 impl Why {
@@ -134,12 +144,13 @@ impl Why {
         match self {
             Self::Always(text) => text,
             Self::DecidedByBody => "the declaration of the body decides on this header",
+            Self::HoldsClaim => "`forward_claims` of an authenticator writes this header",
             Self::HoldsKey => "this holds an API key, which the service does not see",
         }
     }
 }
 
-/// Why a client's field does not reach the service, whatever a route says.
+/// The same, apart from claims.
 fn never_passes(name: &HeaderName, hidden: &[Part]) -> Option<Why> {
     match () {
         () if is_framing(name) => Some(Why::Always("the proxy writes this header itself")),
