@@ -136,9 +136,14 @@ fn check(allow: Option<&Allow>, around: &Place, config: &Config, report: &mut Re
     let Conditions { consumers, groups, plans, scopes, .. } = &**conditions;
     let at = |key, index| place.clone().key(key).index(index);
     for (index, name) in consumers.iter().flatten().enumerate() {
-        if !config.consumers.contains_key(name) && !may_come(name, config) {
-            report
-                .error(at("consumers", index), format!("unknown consumer `{name}`"))
+        if !config.consumers.contains_key(name) && !is_of_tokens(name, config) {
+            let message = format!("unknown consumer `{name}`");
+            // A key of the store may make one.
+            let problem = match config.store {
+                Some(_) => report.warning(at("consumers", index), message),
+                None => report.error(at("consumers", index), message),
+            };
+            problem
                 .given(Place::root().key("consumers").key(name))
                 .given(Place::root().key("store"))
                 .given(Place::root().key("authenticators"))
@@ -175,10 +180,10 @@ fn check(allow: Option<&Allow>, around: &Place, config: &Config, report: &mut Re
     }
 }
 
-/// Whether keys of the store or tokens may make a consumer of this name.
-fn may_come(name: &str, config: &Config) -> bool {
+/// Whether tokens may make a consumer of this name.
+fn is_of_tokens(name: &str, config: &Config) -> bool {
     let prefix = name.split_once(':').map(|(prefix, _)| prefix);
-    config.store.is_some() || tokens(config).any(|(authenticator, _)| prefix == Some(authenticator))
+    tokens(config).any(|(authenticator, _)| prefix == Some(authenticator))
 }
 
 fn tokens(config: &Config) -> impl Iterator<Item = (&str, &crate::config::Jwt)> {
