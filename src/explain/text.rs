@@ -68,7 +68,7 @@ impl Explanation {
                 (false, false) => "not met",
                 (false, true) => "not met, which is only observed",
             };
-            line(text, if nth == 0 { "conditions" } else { "" }, &format!("{}: {verdict}", asked.condition));
+            line(text, if nth == 0 { "requires" } else { "" }, &format!("{}: {verdict}", asked.condition));
         }
     }
 

@@ -1,7 +1,9 @@
 //! A report for people and for programs.
 //!
 //! Only the line that is meant is handed to the renderer, never a whole file. What spans several lines is underlined
-//! on its first.
+//! on its first. Reports are printed, logged and sent, so a secret that is written on the line is starred.
+
+use std::borrow::Cow;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde_json::json;
@@ -113,8 +115,54 @@ fn snippet<'a>(
     let end = spot.bytes.end.saturating_sub(line_start).min(line.len()).max(start);
     // Blanks at the end of what spans several lines are not worth underlining.
     let end = line.get(start..end).map_or(end, |text| start + text.trim_end().len());
-    Snippet::source(line)
+    Snippet::source(without_secrets(line))
         .path(source.name.as_str())
         .line_start(source.line_column(spot.bytes.start).0)
         .annotation(AnnotationKind::Primary.span(start..end).label(problem.help.as_deref()))
+}
+
+/// A line with stars for the value of every key `secret`, byte by byte, so that everything keeps its place. A
+/// placeholder stays: it is not the secret.
+fn without_secrets(line: &str) -> Cow<'_, str> {
+    const KEY: &str = "secret";
+    let mut shown = Cow::Borrowed(line);
+    let mut from = 0;
+    while let Some(found) = line[from..].find(KEY) {
+        let key_end = from + found + KEY.len();
+        from = key_end;
+        let Some(rest) = line[key_end..].trim_start_matches(['"', '\'']).strip_prefix(':') else { continue };
+        let value = rest.trim_start();
+        let start = line.len() - value.len();
+        let length = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |end| end + 2),
+            _ => value.find([',', '}']).unwrap_or(value.len()),
+        };
+        if !value.trim_start_matches(['"', '\'']).starts_with("${") {
+            shown.to_mut().replace_range(start..start + length, &"*".repeat(length));
+        }
+        from = start + length;
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn a_secret_on_the_line_is_starred() {
+        for (line, shown) in [
+            ("  secret: abc", "  secret: ***"),
+            ("  jwt: { secret: \"a,b}\", plan: x }", "  jwt: { secret: ******, plan: x }"),
+            ("{\"secret\": \"ü\", 'secret': 'b'}", "{\"secret\": ****, 'secret': ***}"),
+            ("  secret: \"open", "  secret: *****"),
+            ("  secret: ${env:SECRET}", "  secret: ${env:SECRET}"),
+            ("  secret: '${file:/x}'", "  secret: '${file:/x}'"),
+            ("  name: secret", "  name: secret"),
+            ("  secret:", "  secret:"),
+            ("  secrets: 5", "  secrets: 5"),
+        ] {
+            assert_eq!(without_secrets(line), shown, "{line}");
+        }
+    }
 }
