@@ -47,6 +47,8 @@ routes:
     service: users
     query_params: any
     auth: [head, browser]
+    allow: { plans: [large] }
+    deny_addresses: [203.0.113.0/24]
     cost: 2
     limits: [{ rate: 100000/month, by: "header:x-tenant" }, { rate: 90000/month, by: client_ip }]
   - name: order
@@ -73,6 +75,7 @@ routes:
     service: users
     form_params: { title: { type: string, maxLength: 8 }, count: { type: integer, default: 3 } }
     auth: [head]
+    allow: { consumers: [alice, bob, somebody] }
     request_headers: { remove: [x-noise] }
   - name: upload
     method: POST
