@@ -215,9 +215,9 @@ pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
     best.map(|(_, candidate)| candidate)
 }
 
-/// Which kinds of byte a text has, those that differ by 128 taken together.
+/// Which letters a text has, those that differ by a multiple of 128 taken together.
 fn letters(text: &str) -> u128 {
-    text.bytes().fold(0, |letters, byte| letters | 1 << (byte & 127))
+    text.chars().fold(0, |letters, letter| letters | 1 << (u32::from(letter) & 127))
 }
 
 /// Two texts without what they have in common at the beginning and the end; the distance is the same.

@@ -171,6 +171,7 @@ fn the_nearest_word_is_suggested_or_none() {
         ("tow", &["two", "toe"], Some("two")),
         ("GET", &["GIT", "GET"], Some("GET")),
         ("größe", &["grösse", "größen"], Some("größen")),
+        ("cba", &["éba"], Some("éba")),
         ("qqqq", &["users", "orders"], None),
         ("ab", &["cd", "a"], None),
         ("x", &[], None),
