@@ -160,9 +160,19 @@ fn compare(trusted: &str, seed: u64, cases: u64) -> Tally {
 fn explain_and_the_running_gateway_agree_on_a_thousand_random_requests() {
     let tally = compare("192.0.2.0/24", 4, CASES);
     assert_eq!(tally.values().sum::<u32>(), 1_000, "{tally:?}");
-    for (status, least) in
-        [(0, 200), (204, 3), (400, 20), (401, 20), (403, 5), (404, 10), (405, 10), (413, 5), (415, 10), (422, 50), (429, 10)]
-    {
+    for (status, least) in [
+        (0, 200),
+        (204, 3),
+        (400, 20),
+        (401, 20),
+        (403, 5),
+        (404, 10),
+        (405, 10),
+        (413, 5),
+        (415, 10),
+        (422, 50),
+        (429, 10),
+    ] {
         let count = tally.get(&status).copied().unwrap_or_default();
         assert!(count >= least, "{status} came {count} times: {tally:?}");
     }
