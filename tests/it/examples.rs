@@ -8,15 +8,15 @@ use std::process::Command;
 use tollgate::config::Color;
 use tollgate::gateway::Surroundings;
 use tollgate::gateway::key_source::KeySources;
-use tollgate::server::{self, Source};
+use tollgate::server::{self, Checked, Source};
 use tollgate::telemetry::Telemetry;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The report of a configuration with errors.
-pub fn errors(source: &Source) -> Option<String> {
+/// What `tollgate check` finds in a configuration whose names are all known.
+pub fn checked(source: &Source) -> Checked {
     let telemetry = Telemetry::new("", "");
     let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
     let surroundings = Surroundings {
@@ -26,7 +26,12 @@ pub fn errors(source: &Source) -> Option<String> {
         flood: None,
         keys: &KeySources::default(),
     };
-    let checked = server::check(source, server::Purpose::Checking, &surroundings);
+    server::check(source, server::Purpose::Checking, &surroundings)
+}
+
+/// The report of a configuration with errors.
+pub fn errors(source: &Source) -> Option<String> {
+    let checked = checked(source);
     checked.gateway.is_none().then(|| checked.report.render(&checked.sources, Color::Never))
 }
 

@@ -13,15 +13,13 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use crate::examples::checked;
 use crate::support::gateway::program;
 use tollgate::config::{Color, Config, Severity, load_text};
-use tollgate::gateway::Surroundings;
-use tollgate::gateway::key_source::KeySources;
 use tollgate::gateway::router::RouterBuilder;
 use tollgate::gateway::template::Template;
 use tollgate::import::{Auth, ImportError, Options, Paths, import};
-use tollgate::server::{self, Source};
-use tollgate::telemetry::Telemetry;
+use tollgate::server::Source;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(path)).expect(path)
@@ -57,17 +55,7 @@ fn imported(document: &str, options: &Options) -> Result<String, ImportError> {
 
 /// The errors that the gateway finds in a configuration.
 fn errors(yaml: &str) -> Option<String> {
-    let telemetry = Telemetry::new("", "");
-    let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
-    let surroundings = Surroundings {
-        telemetry: &telemetry,
-        lookup: &lookup,
-        generation: 1,
-        flood: None,
-        keys: &KeySources::default(),
-    };
-    let source = Source::Text { name: "imported".to_owned(), text: yaml.to_owned() };
-    let checked = server::check(&source, server::Purpose::Checking, &surroundings);
+    let checked = checked(&Source::Text { name: "imported".to_owned(), text: yaml.to_owned() });
     let wrong = checked.report.problems().iter().any(|problem| problem.severity == Severity::Error);
     wrong.then(|| checked.report.render(&checked.sources, Color::Never))
 }

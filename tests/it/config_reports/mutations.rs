@@ -2,27 +2,15 @@
 //!
 //! `full.yaml` is written so that a line holds one key at most; what a key means is told from the keys around it.
 
+use crate::examples::checked;
 use crate::schema;
-use tollgate::gateway::Surroundings;
-use tollgate::gateway::key_source::KeySources;
-use tollgate::server::{self, Source};
-use tollgate::telemetry::Telemetry;
+use tollgate::server::Source;
 
 pub const FULL: &str = include_str!("../../config/full.yaml");
 
 /// The problems of a configuration by line, from 1: everything that loading and compiling find.
 pub fn problems(text: &str) -> Vec<(usize, String)> {
-    let telemetry = Telemetry::new("", "");
-    let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
-    let surroundings = Surroundings {
-        telemetry: &telemetry,
-        lookup: &lookup,
-        generation: 1,
-        flood: None,
-        keys: &KeySources::default(),
-    };
-    let source = Source::Text { name: "full.yaml".to_owned(), text: text.to_owned() };
-    let checked = server::check(&source, server::Purpose::Checking, &surroundings);
+    let checked = checked(&Source::Text { name: "full.yaml".to_owned(), text: text.to_owned() });
     checked.report.lines(&checked.sources)
 }
 
