@@ -11,7 +11,7 @@ mod message;
 mod observe;
 mod stored;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod token;
 
 use std::borrow::Cow;

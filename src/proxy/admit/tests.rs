@@ -50,7 +50,8 @@ fn state() -> State {
     state_of(CONFIG)
 }
 
-fn state_of(config: &str) -> State {
+/// A process with this configuration, whose names are all known.
+pub(in crate::proxy) fn state_of(config: &str) -> State {
     let telemetry = Arc::new(Telemetry::new("test", ""));
     let lookup = |_: &str, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
     let surroundings = Surroundings {

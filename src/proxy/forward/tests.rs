@@ -2,20 +2,17 @@
 //! admission and forwarding, with every encoding of the contract at once.
 
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Color, load_text};
-use crate::gateway::key_source::KeySources;
-use crate::gateway::{Surroundings, compile};
 use crate::proxy::State;
+use crate::proxy::admit::tests::state_of;
 use crate::proxy::admit::{Decision, Request, admit};
 use crate::proxy::exchange::InFlight;
-use crate::telemetry::{AccessLog, Telemetry};
 
 /// Every encoding declares the same parameters. The JSON route and the form route differ in their bodies alone.
 const CONFIG: &str = "
@@ -65,22 +62,7 @@ const OWN: [&str; 9] = [
     "x-request-id",
 ];
 
-static STATE: LazyLock<State> = LazyLock::new(|| {
-    let telemetry = Arc::new(Telemetry::new("test", ""));
-    let lookup = |_: &str, port| Ok(vec![std::net::SocketAddr::from(([127, 0, 0, 1], port))]);
-    let surroundings = Surroundings {
-        telemetry: &telemetry,
-        lookup: &lookup,
-        generation: 1,
-        flood: None,
-        keys: &KeySources::default(),
-    };
-    let (loaded, mut report, sources) = load_text("test.yaml", CONFIG);
-    let gateway =
-        loaded.whole().and_then(|loaded| compile(&loaded.config, &loaded.text_hash, "{}", &surroundings, &mut report));
-    let gateway = gateway.unwrap_or_else(|| panic!("{}", report.render(&sources, Color::Never)));
-    State::new(gateway, telemetry, AccessLog::open("off").unwrap())
-});
+static STATE: LazyLock<State> = LazyLock::new(|| state_of(CONFIG));
 
 /// What a client sends.
 #[derive(Debug, Clone)]
