@@ -1,7 +1,8 @@
 //! Admission: everything between a request's header and its service.
 //!
 //! [`admit`] lists the steps in order; each is one call, and none is switched off by an earlier one. It takes no
-//! `Session`, so it is tested without a server. A route whose contract reads the body gets a [`Pending`] first, which
+//! `Session`, so it is tested without a server. It waits only where another machine has to be asked: for the keys of a
+//! token. Such waits are boxed, so that a request without them does not carry their space. A route whose contract reads the body gets a [`Pending`] first, which
 //! becomes an [`Admission`] when the body is there: all violations are told at once.
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
@@ -27,7 +28,6 @@ use pingora::proxy::Session;
 use smallvec::SmallVec;
 
 use crate::gateway::docs::{self, Docs};
-use crate::gateway::key_source::Pending as KeysPending;
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::{Part, Presented, PresentedToken, presented, presented_token};
@@ -101,8 +101,6 @@ pub enum Decision {
     Options(HeaderValue),
     /// It is answered with a page of the API's description.
     Page(docs::Answer),
-    /// It is admitted again, once, when the keys of its token have been asked for.
-    AwaitKeys(KeysPending),
 }
 
 /// A request that is admitted but for its body.
@@ -149,15 +147,15 @@ impl<'a> Request<'a> {
 ///
 /// # Errors
 /// Why the request ends here.
-pub fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> Result<Decision, Rejection> {
-    admit_on(&Serving, state, request, exchange)
+pub async fn admit(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> Result<Decision, Rejection> {
+    admit_on(&Serving, state, request, exchange).await
 }
 
 /// The same on an occasion that may know the caller by other means than a credential.
 ///
 /// # Errors
 /// Why the request ends here.
-pub(super) fn admit_on(
+pub(super) async fn admit_on(
     occasion: &impl Occasion,
     state: &State,
     request: &Request<'_>,
@@ -166,9 +164,7 @@ pub(super) fn admit_on(
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
-    if !exchange.trail.waited {
-        check_flood(&gateway, exchange.client.ip)?;
-    }
+    check_flood(&gateway, exchange.client.ip)?;
     message::check(&gateway.request_limits, request)?;
     let host = message::host(request)?;
     if request.target == b"*" {
@@ -194,14 +190,10 @@ pub(super) fn admit_on(
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.consumer = match occasion.consumer(route) {
         Some(consumer) => Some(consumer),
-        None => match authenticate(state, &gateway, route, parts, now, exchange) {
-            Ok(consumer) => consumer,
-            Err(Stranger::Rejected(rejection)) => return Err(rejection),
-            Err(Stranger::KeysPending(pending)) => return Ok(Decision::AwaitKeys(pending)),
-        },
+        None => authenticate(state, &gateway, route, parts, now, exchange).await?,
     };
     authorise::caller(route, exchange)?;
-    exchange.trail.held = limit(state, route, exchange, &parts.headers, now)?;
+    exchange.trail.held = limit(state, route, exchange, &parts.headers, now).await?;
     match route.modes.contract {
         Mode::Enforce => contract(gateway.format, route, &found, request),
         Mode::Observe => observe::contract(route, &found, request),
@@ -289,26 +281,14 @@ fn find<'g>(
     }
 }
 
-/// Why it is not known who calls.
-enum Stranger {
-    Rejected(Rejection),
-    KeysPending(KeysPending),
-}
-
-impl From<Rejection> for Stranger {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
-}
-
-fn authenticate(
+async fn authenticate(
     state: &State,
     gateway: &Gateway,
     route: &Route,
     parts: &Parts,
     now: Now,
     exchange: &mut Exchange,
-) -> Result<Option<Arc<Consumer>>, Stranger> {
+) -> Result<Option<Arc<Consumer>>, Rejection> {
     let (places, tokens, challenge) = match &route.access {
         Access::Public => return Ok(None),
         Access::Authenticated { places, tokens, challenge, .. } => (places, tokens, challenge),
@@ -317,24 +297,24 @@ fn authenticate(
     let key = presented(places.iter(), &parts.headers, query);
     let token = presented_token(tokens.iter().map(|tokens| &tokens.place), &parts.headers, query);
     match (key, token) {
-        (Presented::Nothing, PresentedToken::Nothing) => Err(Rejection::CredentialMissing(challenge.clone()).into()),
+        (Presented::Nothing, PresentedToken::Nothing) => Err(Rejection::CredentialMissing(challenge.clone())),
         (Presented::Key(digest, form), PresentedToken::Nothing) => {
             let declared = gateway.keys.owner(&digest).map(Arc::clone);
             let consumer = declared.or_else(|| stored::consumer(state, gateway, &digest, form, now));
-            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()).into())
+            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
         }
         (Presented::Nothing, PresentedToken::One(part, token)) => {
-            token::authenticate(state, route, part, &token, exchange).map(Some)
+            token::authenticate(state, route, part, &token, exchange).await.map(Some)
         }
         (Presented::Ambiguous, _) | (_, PresentedToken::Several) | (Presented::Key(..), PresentedToken::One(..)) => {
-            Err(Rejection::CredentialAmbiguous.into())
+            Err(Rejection::CredentialAmbiguous)
         }
     }
 }
 
 /// All limits of plan and route, decided together. What they refuse spends nothing, also where it passes because they
 /// only observe: so the counters are those that enforcing would have.
-fn limit(
+async fn limit(
     state: &State,
     route: &Route,
     exchange: &mut Exchange,

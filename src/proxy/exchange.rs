@@ -85,8 +85,6 @@ pub struct Trail {
     pub asked: Asked,
     /// The matched route.
     pub route: Option<Arc<Route>>,
-    /// Whether it has waited for the keys of its token.
-    pub waited: bool,
     /// Who calls.
     pub consumer: Option<Arc<Consumer>>,
     /// What the limits granted.

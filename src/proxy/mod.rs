@@ -141,12 +141,8 @@ impl Proxy {
 impl<O: Occasion> Proxy<O> {
     /// Everything between the header and the service. `Ok(None)` when the request is answered already.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
-        let mut decision = self.admit(session, exchange);
-        if let Ok(Decision::AwaitKeys(pending)) = decision {
-            pending.ended(KEY_PATIENCE).await;
-            exchange.trail.waited = true;
-            decision = self.admit(session, exchange);
-        }
+        let request = admit::Request::of(session, &exchange.gateway);
+        let decision = admit::admit_on(&self.occasion, &self.state, &request, exchange).await;
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
                 answer::options(session, exchange, allow).await?;
@@ -159,8 +155,6 @@ impl<O: Occasion> Proxy<O> {
             Ok(Decision::Forward(admission)) => Ok(admission),
             // Boxed, so that requests without a body do not carry the space for reading one.
             Ok(Decision::ReadBody(pending)) => Box::pin(self.read_body(session, exchange, pending)).await,
-            // It has waited already.
-            Ok(Decision::AwaitKeys(_)) => Err(Rejection::KeysUnavailable),
             Err(rejection) => Err(rejection),
         };
         let admission = match admission {
@@ -180,11 +174,6 @@ impl<O: Occasion> Proxy<O> {
         }
         exchange.admission = Some(admission);
         Ok(None)
-    }
-
-    fn admit(&self, session: &Session, exchange: &mut Exchange) -> Result<Decision, Rejection> {
-        let request = admit::Request::of(session, &exchange.gateway);
-        admit::admit_on(&self.occasion, &self.state, &request, exchange)
     }
 
     /// Reads the body that an admission still lacks, and checks it.
@@ -409,9 +398,6 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         session.req_header().method.to_string()
     }
 }
-
-/// How long a request waits for the keys of its token: longer than a fetch may take.
-const KEY_PATIENCE: Duration = Duration::from_secs(6);
 
 /// Most attempts to connect for one request.
 const MAX_ATTEMPTS: usize = 3;

@@ -68,6 +68,12 @@ pub(in crate::proxy) fn state_of(config: &str) -> State {
     State::new(gateway, telemetry, AccessLog::open("off").unwrap())
 }
 
+/// Waits for a decision.
+pub fn admitted(state: &State, request: &Request<'_>, exchange: &mut Exchange) -> Result<Decision, Rejection> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(admit(state, request, exchange))
+}
+
 /// Sends `GET /path`, with header lines behind it, through admission, and says what came of it in a few words.
 fn sent(state: &State, lines: &str) -> String {
     sent_to(state, None, lines)
@@ -86,14 +92,13 @@ fn sent_to(state: &State, local: Option<SocketAddr>, lines: &str) -> String {
     let peer = Address::of(IpAddr::from([192, 0, 2, 1]));
     let request = Request { local, ..Request::new(&parts, target.as_bytes(), Bytes::new(), peer) };
     let mut exchange = Exchange::begin(state.gateway.load_full(), InFlight::enter(&state.in_flight));
-    match admit(state, &request, &mut exchange) {
+    match admitted(state, &request, &mut exchange) {
         Ok(Decision::Forward(admission)) => {
             let who = exchange.trail.consumer.map_or(String::new(), |consumer| format!(" as {}", consumer.name));
             format!("{}{who}", String::from_utf8_lossy(&admission.service_target))
         }
         Ok(Decision::ReadBody(_)) => "reads the body".to_owned(),
         Ok(Decision::Page(page)) => format!("page {}", page.status),
-        Ok(Decision::AwaitKeys(_)) => "awaits keys".to_owned(),
         Ok(Decision::Options(allow)) => format!("options {}", allow.to_str().unwrap()),
         Err(Rejection::Contract(violations)) => format!("422 {}", violations.len()),
         Err(rejection) => format!("{} {}", rejection.status(Format::Problem), rejection.code()),

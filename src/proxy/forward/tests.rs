@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proxy::State;
-use crate::proxy::admit::tests::state_of;
-use crate::proxy::admit::{Decision, Request, admit};
+use crate::proxy::admit::tests::{admitted, state_of};
+use crate::proxy::admit::{Decision, Request};
 use crate::proxy::exchange::InFlight;
 
 /// Every encoding declares the same parameters. The JSON route and the form route differ in their bodies alone.
@@ -82,10 +82,10 @@ fn forwarded(sent: &Sent) -> Option<(Parts, Bytes)> {
     let peer = IpAddr::from([192, 0, 2, 1]);
     let request = Request::new(&parts, sent.target.as_bytes(), Bytes::new(), Address::of(peer));
     let mut exchange = Exchange::begin(STATE.gateway.load_full(), InFlight::enter(&STATE.in_flight));
-    let admission = match admit(&STATE, &request, &mut exchange).ok()? {
+    let admission = match admitted(&STATE, &request, &mut exchange).ok()? {
         Decision::Forward(admission) => admission,
         Decision::ReadBody(pending) => pending.finish(&Bytes::from(sent.body.clone())).ok()?,
-        Decision::Options(_) | Decision::Page(_) | Decision::AwaitKeys(_) => return None,
+        Decision::Options(_) | Decision::Page(_) => return None,
     };
     let target = admission.route.service.next_target().unwrap();
     rewrite(&mut parts, &exchange, &admission, &target).unwrap();
