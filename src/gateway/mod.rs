@@ -29,7 +29,7 @@ use crate::policy::authorise::{Authorisation, Caller, Condition};
 use crate::policy::contract::{Contract, ReplyModel};
 use crate::policy::flood::Flood;
 use crate::policy::headers::{AllowList, HeaderEdits};
-use crate::policy::limit::{Limit, Subject};
+use crate::policy::limit::{Limit, Mark, Subject};
 use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
 use crate::telemetry::RouteMetrics;
@@ -175,6 +175,8 @@ pub struct Route {
     pub hidden_keys: Vec<Part>,
     /// Headers that tokens' claims fill, of every authenticator: the client's copies do not pass.
     pub claim_headers: Vec<http::HeaderName>,
+    /// Sets what a consumer uses here apart from what it uses elsewhere.
+    pub mark: Mark,
     /// Its own limits.
     pub limits: Vec<RouteLimit>,
     /// How many requests one counts for in rates and quotas.

@@ -328,7 +328,7 @@ async fn limit(
     {
         let here = plan.route_limits(&route.name);
         if !here.is_empty() {
-            let subject = consumer.subject.on(&route.name);
+            let subject = consumer.subject.on(route.mark);
             claims.extend(here.iter().map(|limit| Claim { limit, subject, cost }));
         }
         let subject = consumer.subject;

@@ -19,6 +19,7 @@ use crate::policy::contract::{
     BodyContract, Contract, Declared, DocumentContract, FileParameter, FormContract, FormField, JsonContract, Member,
     PathContract, Position, QueryContract, ReplyModel, SchemaFault, TextParameter, Undeclared, Weight,
 };
+use crate::policy::limit::Mark;
 use crate::policy::mode::{Mode, Modes};
 use crate::telemetry::Telemetry;
 
@@ -132,6 +133,7 @@ impl RouteCompiler<'_> {
             access: access?,
             authorisation,
             authenticators: self.authenticators(),
+            mark: Mark::route(&written.name),
             limits,
             cost: written.cost,
             max_body: self.max_body().bytes(),

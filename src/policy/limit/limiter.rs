@@ -21,6 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::shard::{Place, Shard, Step};
+use super::subject::scatter;
 use super::table::{Key, Moment, State, Table};
 use super::{Class, Limit, Now, Outcome, Subject, window};
 
@@ -299,9 +300,9 @@ fn key_of(claim: &Claim<'_>) -> Key {
     Key { limit: claim.limit.id, low: claim.subject.low, high: claim.subject.high }
 }
 
-/// Consumers first, then strangers. Shards go by the upper half of the subject, slots by the lower.
+/// Consumers first, then strangers.
 fn shard_number(subject: &Subject) -> usize {
-    let within = (subject.high >> (u64::BITS - Limiter::SHARDS.ilog2())) as usize;
+    let within = (scatter(subject.low, subject.high) >> (u64::BITS - Limiter::SHARDS.ilog2())) as usize;
     match subject.class {
         Class::Consumer => within,
         Class::Stranger => Limiter::SHARDS + within,

@@ -27,7 +27,7 @@ use jiff::tz::TimeZone;
 use thiserror::Error;
 
 pub use limiter::{Claim, Granted, Limiter, Permit, Refused, Standing, Standings, Statistics, Verdict};
-pub use subject::{Class, Subject, client_of};
+pub use subject::{Class, Mark, Subject, client_of};
 pub use window::Unit;
 
 use rate::Bucket;
@@ -60,7 +60,7 @@ pub struct Clock {
 /// Invariant: its name, and so every header item made of it, is printable ASCII without quotes.
 #[derive(Debug)]
 pub struct Limit {
-    /// Hash of kind and identity: the first half of every counter's key. Not the count, which may change.
+    /// Digest of kind and identity: the first part of every counter's key. Not the count, which may change.
     id: u64,
     name: String,
     rule: Rule,

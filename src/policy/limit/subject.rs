@@ -1,17 +1,19 @@
 //! For whom a limit counts separately: a consumer, an address, a header value, or the whole route.
 //!
-//! A subject is 128 bits, two independent ahash values with keys drawn at random when the process starts: names of any
-//! length cost the same, and no client can aim at the counter of another. Two different subjects share a counter by
-//! chance with a probability of 2^-128 for each pair; ahash is keyed but not a cryptographic hash, and its keys never
-//! leave the process. Subjects of the same process may be made in advance and kept.
+//! A subject is the first 128 bits of a SHA-256 over what it is and how it is called: the same in every process, so that
+//! stores and nodes can keep counters together, and nobody can choose a name that shares the counter of another. Names
+//! of any length cost the same. Subjects may be made in advance and kept.
+//!
+//! Where a counter lies in memory goes by [`scatter`], whose keys are drawn at random when the process starts, so that
+//! no client can choose names that crowd one place.
 
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use ahash::RandomState;
+use ring::digest::{Context, SHA256};
 
-static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+static SCATTER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Whose counters a subject's are kept with, so that strangers cannot take the room of consumers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,41 +32,64 @@ pub struct Subject {
     pub(super) class: Class,
 }
 
+/// What sets a subject apart from itself elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    low: u64,
+    high: u64,
+}
+
+impl Mark {
+    /// Of a route, by name.
+    #[must_use]
+    pub fn route(name: &str) -> Self {
+        let [low, high] = fingerprint("route", name.as_bytes());
+        Self { low, high }
+    }
+}
+
 impl Subject {
     /// A consumer, by name.
     #[must_use]
     pub fn consumer(name: &str) -> Self {
-        Self::new(Class::Consumer, ("consumer", name))
+        Self::new(Class::Consumer, "consumer", name.as_bytes())
     }
 
-    /// This subject on one route, apart from itself on any other.
+    /// This subject at a mark, apart from itself at any other.
     #[must_use]
-    pub fn on(self, route: &str) -> Self {
-        Self::new(self.class, (self.low, self.high, "on", route))
+    pub fn on(self, mark: Mark) -> Self {
+        // Both are digests, so their sum is as hard to choose as either.
+        Self { low: self.low.wrapping_add(mark.low), high: self.high.wrapping_add(mark.high), class: self.class }
     }
 
     /// The value of a claim of a token that was verified.
     #[must_use]
     pub fn claim(value: &str) -> Self {
-        Self::new(Class::Consumer, ("claim", value))
+        Self::new(Class::Consumer, "claim", value.as_bytes())
     }
 
     /// Everybody together: the limit of a route as a whole.
     #[must_use]
     pub fn everyone() -> Self {
-        Self::new(Class::Consumer, "everyone")
+        Self { low: 0, high: 0, class: Class::Consumer }
     }
 
     /// A client address, IPv6 by its /64 (see [`client_of`]).
     #[must_use]
     pub fn address(ip: IpAddr) -> Self {
-        Self::new(Class::Stranger, ("address", client_of(ip)))
+        match client_of(ip) {
+            IpAddr::V4(v4) => Self::new(Class::Stranger, "address", &v4.octets()),
+            IpAddr::V6(v6) => Self::new(Class::Stranger, "address", &v6.octets()),
+        }
     }
 
     /// The value of a request header; `None` when it is absent, which is a subject of its own.
     #[must_use]
     pub fn header(value: Option<&[u8]>) -> Self {
-        Self::new(Class::Stranger, ("header", value))
+        match value {
+            Some(value) => Self::new(Class::Stranger, "header", value),
+            None => Self::new(Class::Stranger, "no header", b""),
+        }
     }
 
     /// Whose counters this subject's are kept with.
@@ -73,8 +98,9 @@ impl Subject {
         self.class
     }
 
-    fn new(class: Class, value: impl Hash) -> Self {
-        Self { low: KEYS[0].hash_one(&value), high: KEYS[1].hash_one(&value), class }
+    fn new(class: Class, kind: &str, value: &[u8]) -> Self {
+        let [low, high] = fingerprint(kind, value);
+        Self { low, high, class }
     }
 }
 
@@ -88,7 +114,23 @@ pub fn client_of(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The hash that names the counters of a limit in this process.
+/// What names the counters of a limit, in every process.
 pub(super) fn identity(kind: &str, identity: &str) -> u64 {
-    KEYS[0].hash_one(("limit", kind, identity))
+    fingerprint("limit", format!("{kind}\0{identity}").as_bytes())[0]
+}
+
+/// Where something belongs in the memory of this process.
+pub(super) fn scatter(low: u64, high: u64) -> u64 {
+    SCATTER.hash_one((low, high))
+}
+
+/// The beginning of a SHA-256. No kind contains the byte that ends it.
+fn fingerprint(kind: &str, value: &[u8]) -> [u64; 2] {
+    let mut context = Context::new(&SHA256);
+    context.update(kind.as_bytes());
+    context.update(b"\0");
+    context.update(value);
+    let digest = context.finish();
+    let (words, _) = digest.as_ref().as_chunks();
+    [u64::from_be_bytes(words[0]), u64::from_be_bytes(words[1])]
 }

@@ -3,11 +3,12 @@
 //! An entry may go when it says the same as no entry: the bucket is full again, the window is over, nothing is in
 //! flight. A cursor walks the slots, a few at each insertion, so that no request pays for a whole pass. The table doubles
 //! above three quarters and halves below one eighth; one move of the largest table the process has copies 32,768 slots.
-//! Keys are keyed hashes already (see `subject`), so linear probing needs no hash of its own.
+//! Places go by a keyed hash (see `subject`), so that nobody can make the probing long.
 //!
 //! The table has no idea of a largest size: that is its shard's business.
 
 use super::rate::Debt;
+use super::subject::scatter;
 use super::window::Spent;
 
 const SMALLEST: usize = 16;
@@ -65,7 +66,7 @@ pub(super) struct Slot {
 impl Key {
     fn home(&self, mask: usize) -> usize {
         // Truncation is meant: any bits of the hash will do.
-        (self.limit ^ self.low) as usize & mask
+        scatter(self.limit ^ self.low, self.high) as usize & mask
     }
 }
 
