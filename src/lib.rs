@@ -21,7 +21,7 @@
 //! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`store`] is the file of API keys that come and
 //! go at run time; it knows [`policy`] only, [`server`] opens it and `proxy` looks into what it read. [`explain`] stands
 //! beside the server: it tries requests out on the same [`proxy`], without a network. [`demo`] and [`import`] serve the
-//! command line alone and know nothing of the rest.
+//! command line alone; the one knows nothing of the rest, the other only what [`policy`] checks.
 //!
 //! # What must always hold
 //!
