@@ -7,6 +7,7 @@
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
 
+mod authenticate;
 mod authorise;
 mod message;
 mod observe;
@@ -29,8 +30,8 @@ use smallvec::SmallVec;
 
 use crate::gateway::docs::{self, Docs};
 use crate::gateway::router::{Match, Miss};
-use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
-use crate::policy::authenticate::{Part, Presented, PresentedToken, presented, presented_token};
+use crate::gateway::{EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
+use crate::policy::authenticate::Part;
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
 };
@@ -190,7 +191,7 @@ pub(super) async fn admit_on(
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.consumer = match occasion.consumer(route) {
         Some(consumer) => Some(consumer),
-        None => authenticate(state, &gateway, route, parts, now, exchange).await?,
+        None => authenticate::caller(state, &gateway, route, parts, now, exchange).await?,
     };
     authorise::caller(route, exchange)?;
     exchange.trail.held = limit(state, route, exchange, &parts.headers, now).await?;
@@ -277,37 +278,6 @@ fn find<'g>(
                 return Err(Found::Options(allow));
             }
             Err(Found::Rejection(Rejection::MethodNotAllowed(allow)))
-        }
-    }
-}
-
-async fn authenticate(
-    state: &State,
-    gateway: &Gateway,
-    route: &Route,
-    parts: &Parts,
-    now: Now,
-    exchange: &mut Exchange,
-) -> Result<Option<Arc<Consumer>>, Rejection> {
-    let (places, tokens, challenge) = match &route.access {
-        Access::Public => return Ok(None),
-        Access::Authenticated { places, tokens, challenge, .. } => (places, tokens, challenge),
-    };
-    let query = parts.uri.query();
-    let key = presented(places.iter(), &parts.headers, query);
-    let token = presented_token(tokens.iter().map(|tokens| &tokens.place), &parts.headers, query);
-    match (key, token) {
-        (Presented::Nothing, PresentedToken::Nothing) => Err(Rejection::CredentialMissing(challenge.clone())),
-        (Presented::Key(digest, form), PresentedToken::Nothing) => {
-            let declared = gateway.keys.owner(&digest).map(Arc::clone);
-            let consumer = declared.or_else(|| stored::consumer(state, gateway, &digest, form, now));
-            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
-        }
-        (Presented::Nothing, PresentedToken::One(part, token)) => {
-            token::authenticate(state, route, part, &token, exchange).await.map(Some)
-        }
-        (Presented::Ambiguous, _) | (_, PresentedToken::Several) | (Presented::Key(..), PresentedToken::One(..)) => {
-            Err(Rejection::CredentialAmbiguous)
         }
     }
 }
