@@ -11,6 +11,7 @@ mod authenticate;
 mod authorise;
 mod message;
 mod observe;
+mod password;
 mod stored;
 #[cfg(test)]
 pub(super) mod tests;

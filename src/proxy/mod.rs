@@ -15,6 +15,7 @@ mod exchange;
 mod forward;
 mod guard;
 mod occasion;
+mod passwords;
 mod plain;
 pub mod rehearse;
 mod reply;
@@ -53,6 +54,7 @@ use reply::model;
 
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
+pub use passwords::Passwords;
 
 /// What belongs to the process and outlives every generation.
 pub struct State {
@@ -74,6 +76,8 @@ pub struct State {
     pub uploads: Arc<UploadDisk>,
     /// Published key sets.
     pub keys: Arc<KeySources>,
+    /// Passwords that are being verified, and those that were right.
+    pub passwords: Passwords,
     /// Where access lines go.
     pub access: AccessLog,
     /// The listeners of clients.
@@ -97,6 +101,7 @@ impl State {
             bodies: Arc::new(Budget::default()),
             uploads: Arc::new(UploadDisk::default()),
             keys: Arc::default(),
+            passwords: Passwords::default(),
             access,
             listeners: Vec::new(),
             draining: AtomicBool::new(false),

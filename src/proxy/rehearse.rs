@@ -138,7 +138,8 @@ impl Step {
             | Rejection::CredentialAmbiguous
             | Rejection::TokenInvalid(_)
             | Rejection::PlanUnknown
-            | Rejection::KeysUnavailable => Self::Caller,
+            | Rejection::KeysUnavailable
+            | Rejection::PasswordsBusy => Self::Caller,
             Rejection::Forbidden => Self::Conditions,
             Rejection::Limited(_) => Self::Limits,
             Rejection::BodyTooLarge(_)

@@ -37,6 +37,7 @@ pub struct Telemetry {
     limits_observed: IntCounterVec,
     limit_observed_refusals: IntCounterVec,
     token_refusals: IntCounterVec,
+    password_attempts: IntCounterVec,
     key_fetches: IntCounterVec,
     key_set_timestamp: IntGaugeVec,
     request_seconds: HistogramVec,
@@ -157,6 +158,12 @@ impl Telemetry {
                 "tollgate_token_refusals_total",
                 "Tokens refused, by authenticator and reason",
                 &["authenticator", "reason"],
+            ),
+            password_attempts: counters(
+                &registry,
+                "tollgate_password_attempts_total",
+                "Passwords verified or refused, beside those that were remembered, by authenticator and result",
+                &["authenticator", "result"],
             ),
             key_fetches: counters(
                 &registry,
@@ -282,6 +289,11 @@ impl Telemetry {
     /// The counter of tokens that an authenticator refused for one reason.
     pub fn token_refusals(&self, authenticator: &str, reason: &str) -> IntCounter {
         self.token_refusals.with_label_values(&[authenticator, reason])
+    }
+
+    /// The counter of passwords with one result at an authenticator.
+    pub fn password_attempts(&self, authenticator: &str, result: &str) -> IntCounter {
+        self.password_attempts.with_label_values(&[authenticator, result])
     }
 
     /// Notes a good fetch of a key set; `now` is Unix time in seconds.

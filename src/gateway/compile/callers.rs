@@ -10,12 +10,14 @@ use jiff::tz::TimeZone;
 
 use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
 use crate::gateway::key_source::KeySources;
+use crate::gateway::password::{Accounts, PasswordAuthenticator};
 use crate::gateway::token::TokenAuthenticator;
 use crate::gateway::{Access, Consumer, Plan};
 use crate::policy::authenticate::{Forward, KeyPlace, Keyring, Part};
 use crate::policy::headers::{is_framing, is_own};
 use crate::policy::limit::{Limit, Subject, Unit};
 
+use super::passwords;
 use super::tokens::Tokens;
 
 /// A compiled authenticator.
@@ -24,6 +26,8 @@ pub(super) enum Authenticator {
     Key(KeyPlace),
     /// Of tokens.
     Token(Arc<TokenAuthenticator>),
+    /// Of names and passwords.
+    Password(Arc<PasswordAuthenticator>),
 }
 
 impl Authenticator {
@@ -32,9 +36,13 @@ impl Authenticator {
         match self {
             Self::Key(place) => place,
             Self::Token(tokens) => &tokens.place,
+            Self::Password(passwords) => &passwords.place,
         }
     }
 }
+
+/// The kinds of authenticators.
+const KINDS: [&str; 3] = ["api_key", "jwt", "basic"];
 
 /// What routes and the gateway need to know of callers.
 pub(super) struct Callers {
@@ -46,21 +54,21 @@ pub(super) struct Callers {
     pub consumers: IndexMap<String, Arc<Consumer>>,
     /// Every API key.
     pub keys: Keyring<Arc<Consumer>>,
+    /// Every consumer with passwords.
+    pub accounts: Accounts,
     /// Where days and months begin.
     pub timezone: TimeZone,
 }
 
 impl Callers {
     /// Where keys may stand that a service behind `access` must not see: wherever any authenticator looks, but for
-    /// those of the route's own that forward the key.
+    /// where the route's own forward what they find. Where one of several does not, nothing is forwarded.
     pub fn hidden_from(&self, access: &Access) -> Vec<Part> {
-        let own: Vec<&KeyPlace> = match access {
-            Access::Public => Vec::new(),
-            Access::Authenticated { places, tokens, .. } => {
-                places.iter().chain(tokens.iter().map(|tokens| &tokens.place)).collect()
-            }
+        let own: Vec<&KeyPlace> = access.looked_at().collect();
+        let passes = |part: &Part| {
+            let mut here = own.iter().filter(|place| place.part == *part).peekable();
+            here.peek().is_some() && here.all(|place| place.forward == Forward::Pass)
         };
-        let passes = |part: &Part| own.iter().any(|place| place.part == *part && place.forward == Forward::Pass);
         let mut hidden: Vec<Part> = Vec::new();
         for place in self.authenticators.values().map(Authenticator::place) {
             if !passes(&place.part) && !hidden.contains(&place.part) {
@@ -100,26 +108,31 @@ pub(super) fn compile(config: &Config, sources: &KeySources, report: &mut Report
     let (consumers, keys) = consumers(config, &plans, report);
     let tokens = Tokens { config, plans: &plans, consumers: &consumers, sources, report };
     let authenticators = authenticators(config, tokens);
-    Callers { authenticators, plans, consumers, keys, timezone }
+    let accounts = passwords::accounts(config, &consumers, report);
+    Callers { authenticators, plans, consumers, keys, accounts, timezone }
 }
 
 fn authenticators(config: &Config, mut tokens: Tokens<'_>) -> IndexMap<String, Authenticator> {
     let mut compiled = IndexMap::new();
     for (name, written) in &config.authenticators {
         let place = Place::root().key("authenticators").key(name);
-        let authenticator = match (&written.api_key, &written.jwt) {
-            (Some(key), None) => key_place(key, &place.key("api_key"), tokens.report).map(Authenticator::Key),
-            (None, Some(jwt)) => {
+        let authenticator = match (&written.api_key, &written.jwt, &written.basic) {
+            (Some(key), None, None) => key_place(key, &place.key("api_key"), tokens.report).map(Authenticator::Key),
+            (None, Some(jwt), None) => {
                 let found = tokens.compile(name, jwt, &place.key("jwt"));
                 found.map(|found| Authenticator::Token(Arc::new(found)))
             }
-            (Some(_), Some(_)) | (None, None) => {
+            (None, None, Some(basic)) => {
+                let found = passwords::authenticator(name, basic, &place.key("basic"), tokens.report);
+                Some(Authenticator::Password(Arc::new(found)))
+            }
+            _ => {
                 tokens
                     .report
                     .error(place.clone(), "an authenticator is of exactly one kind")
                     .on_key()
-                    .given_keys(&place, &["api_key", "jwt"])
-                    .help("`api_key: { header: x-api-key }` or `jwt: { … }`");
+                    .given_keys(&place, &KINDS)
+                    .help("`api_key: { header: x-api-key }`, `basic: {}` or `jwt: { … }`");
                 None
             }
         };
@@ -245,11 +258,11 @@ fn consumers(
             claim_headers: Vec::new(),
         });
         // Keys of the store are not known here.
-        if written.api_keys.is_empty() && config.store.is_none() && !matched {
+        if written.api_keys.is_empty() && written.passwords.is_empty() && config.store.is_none() && !matched {
             report
                 .warning(place.clone(), format!("consumer `{name}` has no key, so nobody can call as it"))
                 .on_key()
-                .given_keys(&place, &["api_keys"])
+                .given_keys(&place, &["api_keys", "passwords"])
                 .given(Place::root().key("store"))
                 .given(Place::root().key("authenticators"))
                 .help("add `api_keys: [{ sha256: \"…\" }]`");

@@ -14,6 +14,7 @@ mod docs;
 mod documents;
 mod headers;
 pub mod openapi;
+mod passwords;
 mod routes;
 mod services;
 #[cfg(test)]
@@ -84,6 +85,7 @@ pub fn compile(
             AccessFormat::Text => telemetry::Format::Text,
         }),
         keys: callers.keys,
+        accounts: callers.accounts,
         consumers: callers.consumers,
         plans: callers.plans,
         router: compiled.router,

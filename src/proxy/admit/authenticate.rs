@@ -7,11 +7,12 @@ use http::request::Parts;
 use crate::gateway::{Access, Consumer, Gateway, Route};
 use crate::policy::authenticate::{Presented, PresentedToken, presented, presented_token};
 use crate::policy::limit::Now;
+use crate::policy::password::{self, PresentedPassword};
 use crate::policy::rejection::Rejection;
 
 use super::super::State;
 use super::super::exchange::Exchange;
-use super::{stored, token};
+use super::{password as by_password, stored, token};
 
 /// The caller of this route; `None` where nobody is asked.
 pub(super) async fn caller(
@@ -22,25 +23,38 @@ pub(super) async fn caller(
     now: Now,
     exchange: &mut Exchange,
 ) -> Result<Option<Arc<Consumer>>, Rejection> {
-    let (places, tokens, challenge) = match &route.access {
+    let (places, tokens, passwords, challenge) = match &route.access {
         Access::Public => return Ok(None),
-        Access::Authenticated { places, tokens, challenge, .. } => (places, tokens, challenge),
+        Access::Authenticated { places, tokens, passwords, challenge, .. } => (places, tokens, passwords, challenge),
     };
     let query = parts.uri.query();
     let key = presented(places.iter(), &parts.headers, query);
     let token = presented_token(tokens.iter().map(|tokens| &tokens.place), &parts.headers, query);
-    match (key, token) {
-        (Presented::Nothing, PresentedToken::Nothing) => Err(Rejection::CredentialMissing(challenge.clone())),
-        (Presented::Key(digest, form), PresentedToken::Nothing) => {
+    let password = match passwords.is_empty() {
+        true => PresentedPassword::Nothing,
+        false => password::presented(&parts.headers),
+    };
+    use {Presented as Key, PresentedPassword as Password, PresentedToken as Token};
+    let found = match (key, token, password) {
+        (Key::Nothing, Token::Nothing, Password::Nothing) => {
+            return Err(Rejection::CredentialMissing(challenge.clone()));
+        }
+        (Key::Key(digest, form), Token::Nothing, Password::Nothing) => {
             let declared = gateway.keys.owner(&digest).map(Arc::clone);
             let consumer = declared.or_else(|| stored::consumer(state, gateway, &digest, form, now));
-            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
+            consumer.ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
         }
-        (Presented::Nothing, PresentedToken::One(part, token)) => {
-            token::authenticate(state, route, part, &token, exchange).await.map(Some)
+        (Key::Nothing, Token::One(part, token), Password::Nothing) => {
+            token::authenticate(state, route, part, &token, exchange).await
         }
-        (Presented::Ambiguous, _) | (_, PresentedToken::Several) | (Presented::Key(..), PresentedToken::One(..)) => {
-            Err(Rejection::CredentialAmbiguous)
+        (Key::Nothing, Token::Nothing, Password::One(pair)) => {
+            // Boxed: only who waits carries the space for it.
+            Box::pin(by_password::authenticate(state, gateway, route, Some(pair), exchange)).await
         }
-    }
+        (Key::Nothing, Token::Nothing, Password::Malformed) => {
+            Box::pin(by_password::authenticate(state, gateway, route, None, exchange)).await
+        }
+        _ => Err(Rejection::CredentialAmbiguous),
+    };
+    found.map(Some)
 }

@@ -225,6 +225,9 @@ fn token_scheme(jwt: &Jwt) -> Value {
 
 /// `None` for one that looks nowhere: it does not compile.
 fn scheme(authenticator: &Authenticator) -> Option<Value> {
+    if authenticator.basic.is_some() {
+        return Some(json!({ "type": "http", "scheme": "basic" }));
+    }
     let Some(key) = &authenticator.api_key else { return authenticator.jwt.as_ref().map(token_scheme) };
     let places = [("header", &key.header), ("query", &key.query), ("cookie", &key.cookie)];
     places.into_iter().find_map(|(place, name)| {
