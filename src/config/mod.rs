@@ -12,6 +12,7 @@ mod authorisation;
 mod basic;
 mod damage;
 mod decode;
+mod forward_auth;
 mod jwt;
 mod load;
 mod mask;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
 pub use basic::{Basic, Hidden, Password};
 pub use decode::{Fault, decode};
+pub use forward_auth::ForwardAuth;
 pub use jwt::{Algorithm, Jwt};
 pub use load::{Damaged, Loaded, Loading, load, load_text};
 pub use place::{On, Place, Step};
@@ -318,7 +320,7 @@ impl Default for Timeouts {
 /// A named way to find the consumer: exactly one kind.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = schema::exactly_one(&["api_key", "jwt", "basic"])))]
+#[schemars(extend("oneOf" = schema::exactly_one(&["api_key", "jwt", "basic", "forward_auth"])))]
 pub struct Authenticator {
     /// A key that only the consumer knows.
     #[serde(default)]
@@ -329,6 +331,9 @@ pub struct Authenticator {
     /// A name and a password.
     #[serde(default)]
     pub basic: Option<Basic>,
+    /// An auth service that is asked.
+    #[serde(default)]
+    pub forward_auth: Option<ForwardAuth>,
 }
 
 /// Where the key stands in a request: exactly one of `header`, `query`, `cookie`.

@@ -11,7 +11,7 @@ pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &F
     if refused.is_some_and(|step| step < Step::Caller) {
         return None;
     }
-    let Access::Authenticated { places, tokens, passwords, .. } = &route.access else {
+    let Access::Authenticated { places, tokens, passwords, asked, .. } = &route.access else {
         let given = if part.consumer.is_some() { "; a given consumer changes nothing" } else { "" };
         return Some(format!("the route is public, so nobody is asked who they are{given}"));
     };
@@ -25,7 +25,10 @@ pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &F
         let tokens = tokens.iter().map(|tokens| format!("a token in {}", place_text(&tokens.place.part)));
         let passwords = passwords.first().map(|_| "a name and a password in header authorization".to_owned());
         let looked: Vec<String> = keys.chain(tokens).chain(passwords).collect();
-        return Some(format!("unknown; auth: [{names}] looks for {}", looked.join(" and ")));
+        let asks = asked.iter().map(|asked| format!("asks {}, which explain does not", asked.name));
+        let looks = (!looked.is_empty()).then(|| format!("looks for {}", looked.join(" and ")));
+        let does: Vec<String> = looks.into_iter().chain(asks).collect();
+        return Some(format!("unknown; auth: [{names}] {}", does.join(", then ")));
     };
     let how = if part.consumer.is_some() {
         format!("given, instead of a credential for [{names}]")

@@ -7,6 +7,7 @@
 
 mod compile;
 pub mod docs;
+pub mod forward_auth;
 pub mod key_source;
 pub mod password;
 pub mod router;
@@ -81,6 +82,8 @@ pub struct Gateway {
     pub routes: Vec<Arc<Route>>,
     /// All services, in the order of the file.
     pub services: Vec<Arc<Service>>,
+    /// Those that are asked who calls.
+    pub auth_services: Vec<Arc<Service>>,
     /// Where requests without a route are counted.
     pub unmatched: RouteMetrics,
     /// The API's description, where it is served.
@@ -234,7 +237,7 @@ pub enum ServiceHeaders {
 pub enum Access {
     /// Everyone.
     Public,
-    /// Whoever has a key in one of these places, a token or a password.
+    /// Whoever has a key in one of these places, a token or a password, or is known to an auth service.
     Authenticated {
         /// Where to look.
         places: Vec<KeyPlace>,
@@ -242,6 +245,8 @@ pub enum Access {
         tokens: Vec<Arc<token::TokenAuthenticator>>,
         /// Who asks for passwords.
         passwords: Vec<Arc<password::PasswordAuthenticator>>,
+        /// Who is asked when nothing of that is found.
+        asked: Vec<Arc<forward_auth::ForwardAuthenticator>>,
         /// `WWW-Authenticate` of a refusal.
         challenge: HeaderValue,
         /// The same for a token that is not valid.

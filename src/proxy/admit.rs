@@ -1,12 +1,13 @@
 //! Admission: everything between a request's header and its service.
 //!
 //! [`admit`] lists the steps in order; each is one call, and none is switched off by an earlier one. It takes no
-//! `Session`, so it is tested without a server. It waits only where another machine has to be asked: for the keys of a
-//! token. Such waits are boxed, so that a request without them does not carry their space. A route whose contract reads the body gets a [`Pending`] first, which
+//! `Session`, so it is tested without a server. It waits only where another machine has to be asked, for the keys of a
+//! token or who calls, and for passwords. Such waits are boxed, so that a request without them does not carry their space. A route whose contract reads the body gets a [`Pending`] first, which
 //! becomes an [`Admission`] when the body is there: all violations are told at once.
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
 
+mod ask;
 mod authenticate;
 mod authorise;
 mod message;
@@ -192,7 +193,7 @@ pub(super) async fn admit_on(
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.consumer = match occasion.consumer(route) {
         Some(consumer) => Some(consumer),
-        None => authenticate::caller(state, &gateway, route, parts, now, exchange).await?,
+        None => authenticate::caller(occasion, state, &gateway, route, parts, now, exchange).await?,
     };
     authorise::caller(route, exchange)?;
     exchange.trail.held = limit(state, route, exchange, &parts.headers, now).await?;

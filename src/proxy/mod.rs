@@ -9,6 +9,7 @@
 
 pub mod admit;
 mod answer;
+mod auth_service;
 mod body;
 mod client;
 mod exchange;
@@ -52,6 +53,7 @@ use exchange::{Asked, Exchange, InFlight, PassedOver};
 use occasion::{Occasion, Serving};
 use reply::model;
 
+pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
 pub use passwords::Passwords;
@@ -78,6 +80,8 @@ pub struct State {
     pub keys: Arc<KeySources>,
     /// Passwords that are being verified, and those that were right.
     pub passwords: Passwords,
+    /// Connections to those who are asked who calls.
+    pub auth_services: AuthServices,
     /// Where access lines go.
     pub access: AccessLog,
     /// The listeners of clients.
@@ -102,6 +106,7 @@ impl State {
             uploads: Arc::new(UploadDisk::default()),
             keys: Arc::default(),
             passwords: Passwords::default(),
+            auth_services: AuthServices::default(),
             access,
             listeners: Vec::new(),
             draining: AtomicBool::new(false),

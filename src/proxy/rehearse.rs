@@ -139,7 +139,9 @@ impl Step {
             | Rejection::TokenInvalid(_)
             | Rejection::PlanUnknown
             | Rejection::KeysUnavailable
-            | Rejection::PasswordsBusy => Self::Caller,
+            | Rejection::PasswordsBusy
+            | Rejection::CallerRefused(_)
+            | Rejection::AuthUnavailable => Self::Caller,
             Rejection::Forbidden => Self::Conditions,
             Rejection::Limited(_) => Self::Limits,
             Rejection::BodyTooLarge(_)
@@ -267,6 +269,10 @@ struct Rehearsing {
 impl Occasion for Rehearsing {
     fn consumer(&self, route: &Route) -> Option<Arc<Consumer>> {
         if route.access.is_public() { None } else { self.scene.lock().given.clone() }
+    }
+
+    fn may_ask(&self) -> bool {
+        false
     }
 
     fn lead(&self, peer: &mut HttpPeer) {

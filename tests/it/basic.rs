@@ -169,7 +169,7 @@ fn what_is_no_good_password_is_refused_and_counted() {
 fn a_reload_changes_passwords_and_keeps_what_is_known_of_others() {
     let origin = Origin::json("{}");
     let (old, new) = (hash("old"), hash("new"));
-    let gateway = Gateway::start(&config(&origin, &json!({}), &[old.clone()]));
+    let gateway = Gateway::start(&config(&origin, &json!({}), std::slice::from_ref(&old)));
     let status = |name, password| sent(&gateway, &basic(name, password)).status;
     assert_eq!([status("alice", "old"), status("alice", "new"), status("bob", "U*U")], [200, 401, 200]);
     assert_eq!(gateway.reload(&config(&origin, &json!({}), &[old, new.clone()])), Reload::Published);
@@ -188,7 +188,7 @@ fn a_flood_of_wrong_passwords_delays_no_other_request_and_holds_little_memory() 
     let mut known = Client::connect(gateway.address());
     assert_eq!(known.ask(&good).unwrap().status, 200);
     let mut open = Client::connect(gateway.address());
-    let mut latency = |client: &mut Client, bytes: &[u8]| {
+    let latency = |client: &mut Client, bytes: &[u8]| {
         let began = Instant::now();
         assert_eq!(client.ask(bytes).unwrap().status, 200);
         began.elapsed()

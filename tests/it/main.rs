@@ -13,6 +13,7 @@
 //! - `suite`   — the published test suite of JSON Schema as request bodies
 //! - `tokens`  — signed tokens: who they name, keys that rotate, providers that are down
 //! - `basic` — names and passwords: who they name, how little a flood of wrong ones costs
+//! - `forward_auth` — auth services that are asked who calls: what they get, what they may answer
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
@@ -37,6 +38,7 @@ mod compat;
 mod config_reports;
 mod examples;
 mod explain;
+mod forward_auth;
 mod forwarding;
 mod guard;
 mod import;

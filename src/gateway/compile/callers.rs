@@ -9,16 +9,16 @@ use indexmap::{IndexMap, IndexSet};
 use jiff::tz::TimeZone;
 
 use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
-use crate::gateway::key_source::KeySources;
+use crate::gateway::forward_auth::ForwardAuthenticator;
 use crate::gateway::password::{Accounts, PasswordAuthenticator};
 use crate::gateway::token::TokenAuthenticator;
-use crate::gateway::{Access, Consumer, Plan};
+use crate::gateway::{Access, Consumer, Plan, Service};
 use crate::policy::authenticate::{Forward, KeyPlace, Keyring, Part};
 use crate::policy::headers::{is_framing, is_own};
 use crate::policy::limit::{Limit, Subject, Unit};
 
-use super::passwords;
 use super::tokens::Tokens;
+use super::{Surroundings, passwords};
 
 /// A compiled authenticator.
 pub(super) enum Authenticator {
@@ -28,21 +28,24 @@ pub(super) enum Authenticator {
     Token(Arc<TokenAuthenticator>),
     /// Of names and passwords.
     Password(Arc<PasswordAuthenticator>),
+    /// An auth service.
+    Asked(Arc<ForwardAuthenticator>),
 }
 
 impl Authenticator {
-    /// Where its credential stands.
-    pub fn place(&self) -> &KeyPlace {
+    /// Where its credential stands; what an auth service looks at, only it knows.
+    pub fn place(&self) -> Option<&KeyPlace> {
         match self {
-            Self::Key(place) => place,
-            Self::Token(tokens) => &tokens.place,
-            Self::Password(passwords) => &passwords.place,
+            Self::Key(place) => Some(place),
+            Self::Token(tokens) => Some(&tokens.place),
+            Self::Password(passwords) => Some(&passwords.place),
+            Self::Asked(_) => None,
         }
     }
 }
 
 /// The kinds of authenticators.
-const KINDS: [&str; 3] = ["api_key", "jwt", "basic"];
+const KINDS: [&str; 4] = ["api_key", "jwt", "basic", "forward_auth"];
 
 /// What routes and the gateway need to know of callers.
 pub(super) struct Callers {
@@ -70,7 +73,7 @@ impl Callers {
             here.peek().is_some() && here.all(|place| place.forward == Forward::Pass)
         };
         let mut hidden: Vec<Part> = Vec::new();
-        for place in self.authenticators.values().map(Authenticator::place) {
+        for place in self.authenticators.values().filter_map(Authenticator::place) {
             if !passes(&place.part) && !hidden.contains(&place.part) {
                 hidden.push(place.part.clone());
             }
@@ -78,12 +81,25 @@ impl Callers {
         hidden
     }
 
-    /// Headers that claims fill, of all authenticators.
+    /// Services that are asked who calls.
+    pub fn auth_services(&self) -> Vec<Arc<Service>> {
+        let asked = self.authenticators.values().filter_map(|authenticator| match authenticator {
+            Authenticator::Asked(asked) => Some(Arc::clone(&asked.service)),
+            Authenticator::Key(_) | Authenticator::Token(_) | Authenticator::Password(_) => None,
+        });
+        asked.collect()
+    }
+
+    /// Headers that claims and answers of auth services fill, of all authenticators.
     pub fn claim_headers(&self) -> Vec<HeaderName> {
         let mut names: Vec<HeaderName> = Vec::new();
         for authenticator in self.authenticators.values() {
-            let Authenticator::Token(tokens) = authenticator else { continue };
-            for name in tokens.claim_headers() {
+            let written: Vec<&HeaderName> = match authenticator {
+                Authenticator::Token(tokens) => tokens.claim_headers().collect(),
+                Authenticator::Asked(asked) => asked.written_headers().collect(),
+                Authenticator::Key(_) | Authenticator::Password(_) => continue,
+            };
+            for name in written {
                 if !names.contains(name) {
                     names.push(name.clone());
                 }
@@ -93,7 +109,7 @@ impl Callers {
     }
 }
 
-pub(super) fn compile(config: &Config, sources: &KeySources, report: &mut Report) -> Callers {
+pub(super) fn compile(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Callers {
     let timezone = TimeZone::get(&config.timezone).unwrap_or_else(|_| {
         report
             .error(Place::root().key("timezone"), format!("unknown time zone `{}`", config.timezone))
@@ -106,7 +122,8 @@ pub(super) fn compile(config: &Config, sources: &KeySources, report: &mut Report
     let plans: IndexMap<_, _> =
         config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
     let (consumers, keys) = consumers(config, &plans, report);
-    let tokens = Tokens { config, plans: &plans, consumers: &consumers, sources, report };
+    let Surroundings { keys: sources, lookup, .. } = *surroundings;
+    let tokens = Tokens { config, plans: &plans, consumers: &consumers, sources, lookup, report };
     let authenticators = authenticators(config, tokens);
     let accounts = passwords::accounts(config, &consumers, report);
     Callers { authenticators, plans, consumers, keys, accounts, timezone }
@@ -116,13 +133,19 @@ fn authenticators(config: &Config, mut tokens: Tokens<'_>) -> IndexMap<String, A
     let mut compiled = IndexMap::new();
     for (name, written) in &config.authenticators {
         let place = Place::root().key("authenticators").key(name);
-        let authenticator = match (&written.api_key, &written.jwt, &written.basic) {
-            (Some(key), None, None) => key_place(key, &place.key("api_key"), tokens.report).map(Authenticator::Key),
-            (None, Some(jwt), None) => {
+        let authenticator = match (&written.api_key, &written.jwt, &written.basic, &written.forward_auth) {
+            (Some(key), None, None, None) => {
+                key_place(key, &place.key("api_key"), tokens.report).map(Authenticator::Key)
+            }
+            (None, Some(jwt), None, None) => {
                 let found = tokens.compile(name, jwt, &place.key("jwt"));
                 found.map(|found| Authenticator::Token(Arc::new(found)))
             }
-            (None, None, Some(basic)) => {
+            (None, None, None, Some(asked)) => {
+                let found = tokens.forward_auth(name, asked, &place.key("forward_auth"));
+                found.map(|found| Authenticator::Asked(Arc::new(found)))
+            }
+            (None, None, Some(basic), None) => {
                 let found = passwords::authenticator(name, basic, &place.key("basic"), tokens.report);
                 Some(Authenticator::Password(Arc::new(found)))
             }
@@ -132,7 +155,7 @@ fn authenticators(config: &Config, mut tokens: Tokens<'_>) -> IndexMap<String, A
                     .error(place.clone(), "an authenticator is of exactly one kind")
                     .on_key()
                     .given_keys(&place, &KINDS)
-                    .help("`api_key: { header: x-api-key }`, `basic: {}` or `jwt: { … }`");
+                    .help("`api_key: { header: x-api-key }`, `basic: {}`, `jwt: { … }` or `forward_auth: { … }`");
                 None
             }
         };
@@ -224,8 +247,10 @@ fn consumers(
 ) -> (IndexMap<String, Arc<Consumer>>, Keyring<Arc<Consumer>>) {
     let mut consumers = IndexMap::new();
     let mut keys = Keyring::default();
-    let matched = config.authenticators.values().filter_map(|authenticator| authenticator.jwt.as_ref());
-    let matched = matched.into_iter().any(|jwt| jwt.match_consumers);
+    let matched = config.authenticators.values().any(|authenticator| {
+        authenticator.jwt.as_ref().is_some_and(|jwt| jwt.match_consumers)
+            || authenticator.forward_auth.as_ref().is_some_and(|asked| asked.match_consumers)
+    });
     for (name, written) in &config.consumers {
         let place = Place::root().key("consumers").key(name);
         let plan = match &written.plan {

@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use indexmap::IndexMap;
 
 use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Problem, Report, suggest};
+use crate::gateway::forward_auth::ForwardAuthenticator;
 use crate::gateway::password::PasswordAuthenticator;
 use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::template::{Template, TemplateFault};
@@ -487,11 +488,13 @@ impl RouteCompiler<'_> {
         let mut places: Vec<KeyPlace> = Vec::new();
         let mut tokens: Vec<Arc<TokenAuthenticator>> = Vec::new();
         let mut passwords: Vec<Arc<PasswordAuthenticator>> = Vec::new();
+        let mut asked: Vec<Arc<ForwardAuthenticator>> = Vec::new();
         for (index, name) in names.iter().enumerate() {
             match self.callers.authenticators.get(name) {
                 Some(Authenticator::Key(place)) => places.push(place.clone()),
                 Some(Authenticator::Token(authenticator)) => tokens.push(Arc::clone(authenticator)),
                 Some(Authenticator::Password(authenticator)) => passwords.push(Arc::clone(authenticator)),
+                Some(Authenticator::Asked(authenticator)) => asked.push(Arc::clone(authenticator)),
                 None if self.config.authenticators.contains_key(name) => {}
                 None => {
                     let defined = self.config.authenticators.keys().map(String::as_str);
@@ -520,7 +523,7 @@ impl RouteCompiler<'_> {
         }
         let challenge_of = |invalid| challenge(&places, &tokens, &passwords, invalid);
         let (challenge, invalid_token) = (challenge_of(Invalid::Nothing), challenge_of(Invalid::Token));
-        Some(Access::Authenticated { challenge, invalid_token, places, tokens, passwords })
+        Some(Access::Authenticated { challenge, invalid_token, places, tokens, passwords, asked })
     }
 
     fn limits(&mut self, access: Option<&Access>) -> Vec<RouteLimit> {
@@ -634,7 +637,7 @@ enum Invalid {
 }
 
 /// `WWW-Authenticate`: there is no registered scheme for API keys; this one names where the key belongs. That of tokens
-/// is RFC 6750's, that of passwords RFC 7617's.
+/// is RFC 6750's, that of passwords RFC 7617's. Auth services have none but what they answer: empty if there are no others.
 fn challenge(
     places: &[KeyPlace],
     tokens: &[Arc<TokenAuthenticator>],

@@ -12,10 +12,12 @@ use crate::policy::rejection::Rejection;
 
 use super::super::State;
 use super::super::exchange::Exchange;
-use super::{password as by_password, stored, token};
+use super::super::occasion::Occasion;
+use super::{ask, password as by_password, stored, token};
 
 /// The caller of this route; `None` where nobody is asked.
 pub(super) async fn caller(
+    occasion: &impl Occasion,
     state: &State,
     gateway: &Gateway,
     route: &Route,
@@ -23,9 +25,8 @@ pub(super) async fn caller(
     now: Now,
     exchange: &mut Exchange,
 ) -> Result<Option<Arc<Consumer>>, Rejection> {
-    let (places, tokens, passwords, challenge) = match &route.access {
-        Access::Public => return Ok(None),
-        Access::Authenticated { places, tokens, passwords, challenge, .. } => (places, tokens, passwords, challenge),
+    let Access::Authenticated { places, tokens, passwords, asked, challenge, .. } = &route.access else {
+        return Ok(None);
     };
     let query = parts.uri.query();
     let key = presented(places.iter(), &parts.headers, query);
@@ -36,8 +37,12 @@ pub(super) async fn caller(
     };
     use {Presented as Key, PresentedPassword as Password, PresentedToken as Token};
     let found = match (key, token, password) {
+        (Key::Nothing, Token::Nothing, Password::Nothing) if asked.is_empty() => {
+            Err(Rejection::CredentialMissing(challenge.clone()))
+        }
+        (Key::Nothing, Token::Nothing, Password::Nothing) if !occasion.may_ask() => Err(ask::unasked(route, exchange)),
         (Key::Nothing, Token::Nothing, Password::Nothing) => {
-            return Err(Rejection::CredentialMissing(challenge.clone()));
+            Box::pin(ask::authenticate(state, route, parts, exchange)).await
         }
         (Key::Key(digest, form), Token::Nothing, Password::Nothing) => {
             let declared = gateway.keys.owner(&digest).map(Arc::clone);
