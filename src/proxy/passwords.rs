@@ -4,7 +4,7 @@
 //! - Attempts run on at most [`WORKERS`] threads of their own with low priority, never on a runtime's. They are started
 //!   for the first attempt.
 //! - At most [`MAX_WAITING`] attempts wait, at most half of them of one client address, so that one stranger alone cannot
-//!   keep everyone else out; [`PATIENCE`] is the longest wait. Beyond that a request is refused as [`Busy`], which says
+//!   keep everyone else out; of those waiting, the address with the fewest comes first. [`PATIENCE`] is the longest wait. Beyond that a request is refused as [`Busy`], which says
 //!   nothing of the password. An attempt that nobody waits for any more is skipped.
 //! - Requests with the same name and password share one attempt.
 //! - A password that was right is remembered by a digest under a key that only this process has, together with the
@@ -213,13 +213,22 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            match state.attempts.pop_front() {
+            match state.take() {
                 // The queue's own receiver is one.
                 Some(attempt) if attempt.ended.receiver_count() > 1 => return Some(attempt),
                 Some(left) => _ = state.known.remove(&left.id),
                 None => self.work.wait(&mut state),
             }
         }
+    }
+}
+
+impl Waiting {
+    /// The oldest attempt of the address that has the fewest.
+    fn take(&mut self) -> Option<Attempt> {
+        let fewest = |attempt: &Attempt| self.attempts.iter().filter(|other| other.address == attempt.address).count();
+        let (at, _) = self.attempts.iter().enumerate().min_by_key(|(_, attempt)| fewest(attempt))?;
+        self.attempts.remove(at)
     }
 }
 
