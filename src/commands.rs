@@ -3,6 +3,7 @@
 pub mod explain;
 pub mod import;
 pub mod keys;
+pub mod password;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};

@@ -104,6 +104,11 @@ enum Command {
     /// They are kept in the `store` of the configuration; a running gateway honours a change within a second.
     #[command(subcommand)]
     Keys(commands::keys::Command),
+    /// Hash a password for the `passwords` of a consumer, and print the hash.
+    ///
+    /// The password is asked for twice on a terminal, without being shown; otherwise it is the first line of standard
+    /// input. It is never an argument, which others on the machine could see.
+    HashPassword,
     /// Print the JSON Schema of configuration files, for editors.
     ///
     /// `conf/tollgate.schema.json` is this. A file that begins with
@@ -171,6 +176,7 @@ fn main() -> ExitCode {
         Command::Keys(command) => {
             commands::keys::run(command, compile, |checked| render(&checked.report, &checked.sources))
         }
+        Command::HashPassword => commands::password::run(),
         Command::Schema => {
             print(&commands::schema());
             ExitCode::SUCCESS

@@ -7,7 +7,9 @@
 
 mod compile;
 pub mod docs;
+pub mod forward_auth;
 pub mod key_source;
+pub mod password;
 pub mod router;
 mod service;
 mod service_path;
@@ -68,6 +70,8 @@ pub struct Gateway {
     pub access_format: Option<crate::telemetry::Format>,
     /// Every API key of the configuration file.
     pub keys: Keyring<Arc<Consumer>>,
+    /// Every consumer with passwords.
+    pub accounts: password::Accounts,
     /// All consumers by name, also those that no credential finds.
     pub consumers: IndexMap<String, Arc<Consumer>>,
     /// All plans by name.
@@ -78,6 +82,8 @@ pub struct Gateway {
     pub routes: Vec<Arc<Route>>,
     /// All services, in the order of the file.
     pub services: Vec<Arc<Service>>,
+    /// Those that are asked who calls.
+    pub auth_services: Vec<Arc<Service>>,
     /// Where requests without a route are counted.
     pub unmatched: RouteMetrics,
     /// The API's description, where it is served.
@@ -231,12 +237,16 @@ pub enum ServiceHeaders {
 pub enum Access {
     /// Everyone.
     Public,
-    /// Whoever has a key in one of these places, or a token.
+    /// Whoever has a key in one of these places, a token or a password, or is known to an auth service.
     Authenticated {
         /// Where to look.
         places: Vec<KeyPlace>,
         /// Whose tokens are taken.
         tokens: Vec<Arc<token::TokenAuthenticator>>,
+        /// Who asks for passwords.
+        passwords: Vec<Arc<password::PasswordAuthenticator>>,
+        /// Who is asked when nothing of that is found.
+        asked: Vec<Arc<forward_auth::ForwardAuthenticator>>,
         /// `WWW-Authenticate` of a refusal.
         challenge: HeaderValue,
         /// The same for a token that is not valid.
@@ -248,6 +258,17 @@ impl Access {
     /// Whether nobody is asked who they are.
     pub fn is_public(&self) -> bool {
         matches!(self, Self::Public)
+    }
+
+    /// Where credentials are looked for.
+    pub fn looked_at(&self) -> impl Iterator<Item = &KeyPlace> {
+        let (keys, tokens, passwords): (&[_], &[_], &[_]) = match self {
+            Self::Public => (&[], &[], &[]),
+            Self::Authenticated { places, tokens, passwords, .. } => (places, tokens, passwords),
+        };
+        let tokens = tokens.iter().map(|tokens: &Arc<token::TokenAuthenticator>| &tokens.place);
+        let passwords = passwords.iter().map(|passwords: &Arc<password::PasswordAuthenticator>| &passwords.place);
+        keys.iter().chain(tokens).chain(passwords)
     }
 }
 

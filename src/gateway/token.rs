@@ -251,7 +251,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// Like a consumer's name in the configuration: it is sent as a header.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let printable = name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     !name.is_empty() && name.len() <= MAX_NAME && printable && name.trim() == name
 }

@@ -138,7 +138,10 @@ impl Step {
             | Rejection::CredentialAmbiguous
             | Rejection::TokenInvalid(_)
             | Rejection::PlanUnknown
-            | Rejection::KeysUnavailable => Self::Caller,
+            | Rejection::KeysUnavailable
+            | Rejection::PasswordsBusy
+            | Rejection::CallerRefused(_)
+            | Rejection::AuthUnavailable => Self::Caller,
             Rejection::Forbidden => Self::Conditions,
             Rejection::Limited(_) => Self::Limits,
             Rejection::BodyTooLarge(_)
@@ -266,6 +269,10 @@ struct Rehearsing {
 impl Occasion for Rehearsing {
     fn consumer(&self, route: &Route) -> Option<Arc<Consumer>> {
         if route.access.is_public() { None } else { self.scene.lock().given.clone() }
+    }
+
+    fn may_ask(&self) -> bool {
+        false
     }
 
     fn lead(&self, peer: &mut HttpPeer) {

@@ -60,7 +60,9 @@ impl Supervisor {
 
     /// Looks up the names of the current generation's services.
     fn refresh_names(&self) {
-        for service in self.state.gateway.load().services.iter().filter(|service| service.has_names()) {
+        let gateway = self.state.gateway.load();
+        let services = gateway.services.iter().chain(&gateway.auth_services);
+        for service in services.filter(|service| service.has_names()) {
             for (host, failed) in service.refresh(&lookup) {
                 warn!("service {}: {host} cannot be looked up: {failed}", service.name);
             }

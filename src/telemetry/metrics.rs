@@ -37,6 +37,8 @@ pub struct Telemetry {
     limits_observed: IntCounterVec,
     limit_observed_refusals: IntCounterVec,
     token_refusals: IntCounterVec,
+    password_attempts: IntCounterVec,
+    forward_auth: IntCounterVec,
     key_fetches: IntCounterVec,
     key_set_timestamp: IntGaugeVec,
     request_seconds: HistogramVec,
@@ -157,6 +159,18 @@ impl Telemetry {
                 "tollgate_token_refusals_total",
                 "Tokens refused, by authenticator and reason",
                 &["authenticator", "reason"],
+            ),
+            password_attempts: counters(
+                &registry,
+                "tollgate_password_attempts_total",
+                "Passwords verified or refused, beside those that were remembered, by authenticator and result",
+                &["authenticator", "result"],
+            ),
+            forward_auth: counters(
+                &registry,
+                "tollgate_forward_auth_total",
+                "Questions to auth services, by authenticator and result",
+                &["authenticator", "result"],
             ),
             key_fetches: counters(
                 &registry,
@@ -282,6 +296,16 @@ impl Telemetry {
     /// The counter of tokens that an authenticator refused for one reason.
     pub fn token_refusals(&self, authenticator: &str, reason: &str) -> IntCounter {
         self.token_refusals.with_label_values(&[authenticator, reason])
+    }
+
+    /// The counter of passwords with one result at an authenticator.
+    pub fn password_attempts(&self, authenticator: &str, result: &str) -> IntCounter {
+        self.password_attempts.with_label_values(&[authenticator, result])
+    }
+
+    /// The counter of questions to an auth service with one result.
+    pub fn forward_auth(&self, authenticator: &str, result: &str) -> IntCounter {
+        self.forward_auth.with_label_values(&[authenticator, result])
     }
 
     /// Notes a good fetch of a key set; `now` is Unix time in seconds.
