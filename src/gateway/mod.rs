@@ -32,6 +32,7 @@ use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Subject};
 use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
+use crate::policy::token::claim;
 use crate::telemetry::RouteMetrics;
 
 pub use compile::{Surroundings, compile, judge, openapi};
@@ -269,6 +270,8 @@ pub enum LimitBy {
     Route,
     /// Each value of a header; requests without it count together.
     Header(http::HeaderName),
+    /// Each value of a token's claim, at this path; callers without it count together.
+    Claim(Box<str>),
 }
 
 /// Who calls.
@@ -297,6 +300,11 @@ impl Consumer {
     pub fn caller(&self) -> Caller<'_> {
         let plan = self.plan.as_ref().map(|plan| &*plan.name);
         Caller { name: &self.name, plan, groups: &self.groups, claims: &self.claims }
+    }
+
+    /// The value of a claim in limit counters. Who has no token counts with those whose token does not say it.
+    pub fn claimed(consumer: Option<&Self>, path: &str) -> Subject {
+        Subject::claimed(consumer.and_then(|consumer| claim(&consumer.claims, path)))
     }
 }
 

@@ -360,6 +360,7 @@ fn limit(
             LimitBy::Consumer => trail.consumer.as_ref().map_or(Subject::everyone(), |consumer| consumer.subject),
             LimitBy::Route => Subject::everyone(),
             LimitBy::Header(name) => Subject::header(headers.get(name).map(HeaderValue::as_bytes)),
+            LimitBy::Claim(path) => Consumer::claimed(trail.consumer.as_deref(), path),
         };
         Claim { limit: &entry.limit, subject, cost }
     }));

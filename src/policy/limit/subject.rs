@@ -1,4 +1,4 @@
-//! For whom a limit counts separately: a consumer, an address, a header value, or the whole route.
+//! For whom a limit counts separately: a consumer, an address, the value of a header or claim, or the whole route.
 //!
 //! A subject is 128 bits, two independent ahash values with keys drawn at random when the process starts: names of any
 //! length cost the same, and no client can aim at the counter of another. Two different subjects share a counter by
@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use ahash::RandomState;
+use serde_json::Value;
 
 static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
@@ -47,6 +48,19 @@ impl Subject {
     #[must_use]
     pub fn claim(value: &str) -> Self {
         Self::new(Class::Consumer, ("claim", value))
+    }
+
+    /// Whoever has this value in a claim, whatever they are called. Text, numbers and truth values count apart, numbers
+    /// as they are written; what is absent, a list or an object is one subject of its own.
+    #[must_use]
+    pub fn claimed(value: Option<&Value>) -> Self {
+        let scalar = match value {
+            Some(Value::String(text)) => Some(("text", text.as_str())),
+            Some(Value::Number(number)) => Some(("number", number.as_str())),
+            Some(Value::Bool(truth)) => Some(("boolean", if *truth { "true" } else { "false" })),
+            None | Some(Value::Null | Value::Array(_) | Value::Object(_)) => None,
+        };
+        Self::new(Class::Consumer, ("claimed", scalar))
     }
 
     /// Everybody together: the limit of a route as a whole.
