@@ -103,6 +103,16 @@ impl Gateway {
         let declared = self.consumers.get(consumer).map(Named::Declared);
         declared.or_else(|| self.plans.get(plan?).map(Named::OfPlan))
     }
+
+    /// How many limits there are, of plans and routes.
+    pub fn limit_count(&self) -> usize {
+        let of_plan = |plan: &Arc<Plan>| {
+            let of_routes: usize = plan.routes.values().map(Vec::len).sum();
+            plan.each_route.len() + of_routes + plan.total.len() + usize::from(plan.concurrency.is_some())
+        };
+        let of_routes: usize = self.routes.iter().map(|route| route.limits.len()).sum();
+        self.plans.values().map(of_plan).sum::<usize>() + of_routes
+    }
 }
 
 /// Caps on connections, and deadlines of one before it has sent a request.

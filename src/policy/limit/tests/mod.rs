@@ -1,5 +1,6 @@
 //! The rules of limits, each as a table through one [`Desk`]: a limiter, a time that the test moves, and requests.
 
+mod adversary;
 mod headers;
 mod properties;
 mod quota;
