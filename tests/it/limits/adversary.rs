@@ -5,6 +5,7 @@
 //! and never reach the service. `policy::limit::tests::adversary` does the same with a million names and exact sums.
 
 use std::fs;
+use std::sync::Barrier;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::support::origin::Origin;
 
 const CLIENTS: usize = 8;
 /// Names of each client, sent so many at a time.
-const NAMES: usize = 12_000;
+const NAMES: usize = 11_000;
 const BATCH: usize = 100;
 /// For each value of the header, in all four limits.
 const EACH: usize = 60;
@@ -47,6 +48,9 @@ fn under_attack(origin: &Origin) -> Value {
     )
 }
 
+/// The batch before which every shard of the table has had more names than it has room for.
+const FULL: usize = HONEST * 9 / 10;
+
 /// What connections and requests in flight may take beside the counters.
 const BESIDE: f64 = 32.0 * 1024.0 * 1024.0;
 
@@ -73,15 +77,17 @@ struct Seen {
 
 /// Sends batches of new names; with each, one request of both abusers, of a stranger that was there before, and of a
 /// consumer with a key.
-fn attack(gateway: &Instance, number: usize) -> Seen {
+fn attack(gateway: &Instance, number: usize, full: &Barrier) -> Seen {
     let mut client = Client::connect(gateway.public);
     let mut seen = Seen::default();
     let key = format!("key-c{number}");
     for batch in 0..HONEST {
         let name = |turn| of_device(&format!("{number}-{batch}-{turn}"), "/open");
         let mut sent: Vec<u8> = (0..BATCH).flat_map(name).collect();
-        // By now the table is full: newcomers share counters.
-        let late = if batch > HONEST * 3 / 4 { "/open" } else { "/nowhere" };
+        if batch == FULL {
+            full.wait();
+        }
+        let late = if batch >= FULL { "/open" } else { "/nowhere" };
         sent.extend(of_device("early", "/open"));
         sent.extend(of_device("late", late));
         sent.extend(of_device(&format!("regular-{number}"), if batch + 1 < EACH { "/open?q=1" } else { "/nowhere" }));
@@ -113,9 +119,10 @@ fn made_up_names_give_nobody_more_and_take_nothing_from_the_honest() {
     }
     let before = memory(&gateway);
 
+    let full = Barrier::new(CLIENTS);
     let seen: Vec<Seen> = thread::scope(|scope| {
-        let gateway = &gateway;
-        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || attack(gateway, number))).collect();
+        let (gateway, full) = (&gateway, &full);
+        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || attack(gateway, number, full))).collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
 
