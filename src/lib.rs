@@ -20,7 +20,8 @@
 //! Imports go one way: `main → server → proxy → gateway → policy`. [`config`] is read by the command line, by
 //! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`store`] is the file of API keys that come and
 //! go at run time; it knows [`policy`] only, [`server`] opens it and `proxy` looks into what it read. [`explain`] stands
-//! beside the server: it tries requests out on the same [`proxy`], without a network. [`demo`] and [`import`] serve the
+//! beside the server: it tries requests out on the same [`proxy`], without a network, with the keys that it finds in the
+//! store. [`demo`] and [`import`] serve the
 //! command line alone and know nothing of the rest.
 //!
 //! # What must always hold

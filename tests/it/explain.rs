@@ -2,6 +2,8 @@
 //!
 //! - `agreement` — a thousand random requests, tried out and really sent
 //! - `shown`     — what a user sees of one
+//! - `stored`    — keys of the store
 
 mod agreement;
 mod shown;
+mod stored;
