@@ -21,7 +21,7 @@
 //! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`store`] is the file of API keys that come and
 //! go at run time; it knows [`policy`] only, [`server`] opens it and `proxy` looks into what it read. [`explain`] stands
 //! beside the server: it tries requests out on the same [`proxy`], without a network, with the keys that it finds in the
-//! store. [`demo`] and [`import`] serve the
+//! store and that the command line fetches for it. [`demo`] and [`import`] serve the
 //! command line alone and know nothing of the rest.
 //!
 //! # What must always hold

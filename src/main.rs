@@ -320,8 +320,13 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
         Ok(part) => part,
         Err(message) => return complain(&message),
     };
+    let needed = explain::published::needed(&gateway, &part);
+    let unfetched = needed.iter().filter_map(|keys| server::key_fetch::fetch_once(keys).err()).collect();
     let explanation = match Explainer::new(gateway, telemetry, &listeners, keys) {
-        Ok(mut explainer) => explainer.explain(&part),
+        Ok(mut explainer) => {
+            explainer.without_keys(unfetched);
+            explainer.explain(&part)
+        }
         Err(failed) => return complain(&failed.to_string()),
     };
     if as_json {

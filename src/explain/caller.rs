@@ -48,7 +48,7 @@ fn who(consumer: &Consumer) -> String {
 }
 
 /// Whether the request carries a credential here.
-fn carries(place: &KeyPlace, sent: &Message) -> bool {
+pub fn carries(place: &KeyPlace, sent: &Message) -> bool {
     let headers = sent
         .fields
         .iter()

@@ -5,6 +5,8 @@
 //! the client sends with what the service gets (`parameters`), so that the running gateway pays nothing for it.
 //! [`request`] makes the request from what a user says, `text` and `json` show the result.
 //!
+//! Whoever calls may look into the store (`stored`) and fetch published keys ([`published`]) before.
+//!
 //! Invariant: what is shown holds no credential. [`Explanation`] is masked as it is made; the bare messages are in
 //! [`Explanation::performance`] alone, which nothing here prints.
 
@@ -14,6 +16,7 @@ mod conditions;
 mod json;
 mod limits;
 mod parameters;
+pub mod published;
 pub mod request;
 mod routes;
 mod secrets;
@@ -44,6 +47,8 @@ pub struct Explainer {
     runtime: Runtime,
     /// What is not known of the store's keys.
     unknown: Option<String>,
+    /// Which published keys are not known, and why.
+    unfetched: Vec<String>,
 }
 
 /// What becomes of a request.
@@ -120,7 +125,12 @@ impl Explainer {
         let (keys, unknown) = keys.into_parts();
         let rehearsal = Rehearsal::begin(gateway, telemetry, listeners, keys)?;
         drop(entered);
-        Ok(Self { rehearsal, runtime, unknown })
+        Ok(Self { rehearsal, runtime, unknown, unfetched: Vec::new() })
+    }
+
+    /// Has it said, where it matters, that these published key sets could not be fetched.
+    pub fn without_keys(&mut self, why: Vec<String>) {
+        self.unfetched = why;
     }
 
     /// The generation that is explained.
@@ -132,7 +142,9 @@ impl Explainer {
     pub fn explain(&mut self, part: &Part) -> Explanation {
         let performance = self.runtime.block_on(self.rehearsal.play(part));
         let mut explanation = Explanation::of(&self.gateway(), part, performance);
-        explanation.note = stored::note(self.unknown.as_deref(), part, &explanation.performance.found);
+        let found = &explanation.performance.found;
+        let published = published::note(&self.unfetched, found);
+        explanation.note = published.or_else(|| stored::note(self.unknown.as_deref(), part, found));
         explanation
     }
 }

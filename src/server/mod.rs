@@ -6,7 +6,7 @@
 //! changes, `signals` decides when to leave.
 
 mod admin;
-mod key_fetch;
+pub mod key_fetch;
 pub mod keys;
 mod listeners;
 mod reload;
