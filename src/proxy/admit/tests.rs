@@ -1,12 +1,10 @@
 //! Admission without a server: a configuration, a request's header, and what becomes of it.
 
-#[path = "../../../tests/keys/signer.rs"]
-mod signer;
-
 use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::key_source::KeySources;
 use crate::gateway::{Surroundings, compile};
+use crate::policy::token::tests::signer;
 use crate::proxy::Listening;
 use crate::proxy::exchange::InFlight;
 use crate::telemetry::{AccessLog, Telemetry};

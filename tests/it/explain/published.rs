@@ -1,8 +1,5 @@
 //! Tokens whose keys a provider publishes, explained without a running gateway.
 
-#[path = "../../keys/signer.rs"]
-mod signer;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -11,6 +8,7 @@ use serde_json::{Value, json};
 use crate::process::instance::config;
 use crate::support::gateway::program;
 use crate::support::origin::{Origin, Unreachable};
+use crate::tokens::signer;
 
 /// How long requests wait for keys that the running gateway fetches.
 const WAIT: Duration = Duration::from_secs(6);

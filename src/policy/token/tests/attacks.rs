@@ -280,6 +280,9 @@ fn add_order(signature: &mut [u8]) {
     }
 }
 
+/// What somebody does to the bytes of a signature.
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 #[test]
 fn a_signature_in_another_form_is_none() {
     let mut elliptic = signer::p256_jwk("one");
@@ -302,7 +305,7 @@ fn a_signature_in_another_form_is_none() {
     let first_bit = |bytes: &mut Vec<u8>| bytes[0] ^= 0x80;
     let last_bit = |bytes: &mut Vec<u8>| bytes.last_mut().into_iter().for_each(|last| *last ^= 1);
     let beyond_the_order = |bytes: &mut Vec<u8>| add_order(bytes);
-    let changes: [(&str, &dyn Fn(&mut Vec<u8>)); 11] = [
+    let changes: [(&str, Change<'_>); 11] = [
         ("a zero in front", &zero_in_front),
         ("a zero behind", &zero_behind),
         ("halves swapped", &halves_swapped),
