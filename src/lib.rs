@@ -20,8 +20,9 @@
 //! Imports go one way: `main → server → proxy → gateway → policy`. [`config`] is read by the command line, by
 //! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`store`] is the file of API keys that come and
 //! go at run time; it knows [`policy`] only, [`server`] opens it and `proxy` looks into what it read. [`explain`] stands
-//! beside the server: it tries requests out on the same [`proxy`], without a network. [`demo`] and [`import`] serve the
-//! command line alone; the one knows nothing of the rest, the other only what [`policy`] checks.
+//! beside the server: it tries requests out on the same [`proxy`], without a network, with the keys that it finds in the
+//! store and that the command line fetches for it. [`demo`] and [`import`] serve the command line alone; the one knows
+//! nothing of the rest, the other only what [`policy`] checks.
 //!
 //! # What must always hold
 //!

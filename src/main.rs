@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
-use tollgate::explain::{self, Explainer};
+use tollgate::explain::{self, Explainer, StoredKeys};
 use tollgate::gateway::key_source::KeySources;
 use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
@@ -311,18 +311,28 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
     let lookup = |_: &str, _: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
     let keys = KeySources::default();
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None, keys: &keys };
-    let checked = server::check(&Source::File(file), Purpose::Checking, &surroundings);
+    let source = Source::File(file);
+    let checked = server::check(&source, Purpose::Checking, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
         return ExitCode::from(1);
     };
     let listeners: Vec<SocketAddr> = loaded.config.listeners.iter().map(|listener| listener.address).collect();
+    let keys = match server::keys::store_path_here(&loaded.config, &source) {
+        Some(path) => StoredKeys::look(&path, server::keys::now()),
+        None => StoredKeys::default(),
+    };
     let part = match explain::request::written(&gateway, &listeners, &spoken) {
         Ok(part) => part,
         Err(message) => return complain(&message),
     };
-    let explanation = match Explainer::new(gateway, telemetry, &listeners) {
-        Ok(mut explainer) => explainer.explain(&part),
+    let needed = explain::published::needed(&gateway, &part);
+    let unfetched = needed.iter().filter_map(|keys| server::key_fetch::fetch_once(keys).err()).collect();
+    let explanation = match Explainer::new(gateway, telemetry, &listeners, keys) {
+        Ok(mut explainer) => {
+            explainer.without_keys(unfetched);
+            explainer.explain(&part)
+        }
         Err(failed) => return complain(&failed.to_string()),
     };
     if as_json {

@@ -67,7 +67,7 @@ fn has_password(sent: &Message) -> bool {
 }
 
 /// Whether the request carries a credential here.
-fn carries(place: &KeyPlace, sent: &Message) -> bool {
+pub fn carries(place: &KeyPlace, sent: &Message) -> bool {
     let headers = headers(sent);
     let query = sent.target().split_once('?').map(|(_, query)| query);
     presented(std::iter::once(place), &headers, query) != Presented::Nothing

@@ -34,6 +34,7 @@ use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Mark, Subject};
 use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
+use crate::policy::token::claim;
 use crate::telemetry::RouteMetrics;
 
 pub use compile::{Surroundings, compile, judge, openapi};
@@ -107,6 +108,16 @@ impl Gateway {
     pub fn named(&self, consumer: &str, plan: Option<&str>) -> Option<Named<'_>> {
         let declared = self.consumers.get(consumer).map(Named::Declared);
         declared.or_else(|| self.plans.get(plan?).map(Named::OfPlan))
+    }
+
+    /// How many limits there are, of plans and routes.
+    pub fn limit_count(&self) -> usize {
+        let of_plan = |plan: &Arc<Plan>| {
+            let of_routes: usize = plan.routes.values().map(Vec::len).sum();
+            plan.each_route.len() + of_routes + plan.total.len() + usize::from(plan.concurrency.is_some())
+        };
+        let of_routes: usize = self.routes.iter().map(|route| route.limits.len()).sum();
+        self.plans.values().map(of_plan).sum::<usize>() + of_routes
     }
 }
 
@@ -292,6 +303,8 @@ pub enum LimitBy {
     Route,
     /// Each value of a header; requests without it count together.
     Header(http::HeaderName),
+    /// Each value of a token's claim, at this path; callers without it count together.
+    Claim(Box<str>),
 }
 
 /// Who calls.
@@ -320,6 +333,11 @@ impl Consumer {
     pub fn caller(&self) -> Caller<'_> {
         let plan = self.plan.as_ref().map(|plan| &*plan.name);
         Caller { name: &self.name, plan, groups: &self.groups, claims: &self.claims }
+    }
+
+    /// The value of a claim in limit counters. Who has no token counts with those whose token does not say it.
+    pub fn claimed(consumer: Option<&Self>, path: &str) -> Subject {
+        Subject::claimed(consumer.and_then(|consumer| claim(&consumer.claims, path)))
     }
 }
 

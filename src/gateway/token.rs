@@ -119,6 +119,14 @@ impl TokenAuthenticator {
         Self { name: name.into(), place, rules, keys, mapping, verified }
     }
 
+    /// The published set that its tokens are checked with, where it is one.
+    pub fn remote(&self) -> Option<&Arc<RemoteKeys>> {
+        match &self.keys {
+            TokenKeys::Fixed(_) => None,
+            TokenKeys::Remote(remote) => Some(remote),
+        }
+    }
+
     /// Headers that only this authenticator may write.
     pub fn claim_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.mapping.forward.iter().map(|(name, _)| name)

@@ -32,7 +32,7 @@ use smallvec::SmallVec;
 
 use crate::gateway::docs::{self, Docs};
 use crate::gateway::router::{Match, Miss};
-use crate::gateway::{EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
+use crate::gateway::{Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::Part;
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
@@ -312,6 +312,7 @@ async fn limit(
             LimitBy::Consumer => trail.consumer.as_ref().map_or(Subject::everyone(), |consumer| consumer.subject),
             LimitBy::Route => Subject::everyone(),
             LimitBy::Header(name) => Subject::header(headers.get(name).map(HeaderValue::as_bytes)),
+            LimitBy::Claim(path) => Consumer::claimed(trail.consumer.as_deref(), path),
         };
         Claim { limit: &entry.limit, subject, cost }
     }));

@@ -88,6 +88,9 @@ impl Admin {
             telemetry.limit_entries.with_label_values(&[kind]).set(int(entries));
         }
         telemetry.limit_overflow.set(int(limits.overflow_hits));
+        let defined = self.state.gateway.load().limit_count();
+        telemetry.limit_bytes.set(int(self.state.limiter.bytes() as u64));
+        telemetry.limit_max_bytes.set(int(self.state.limiter.bound(defined) as u64));
         telemetry.render()
     }
 

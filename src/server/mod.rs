@@ -6,7 +6,7 @@
 //! changes, `signals` decides when to leave.
 
 mod admin;
-mod key_fetch;
+pub mod key_fetch;
 pub mod keys;
 mod listeners;
 mod reload;
@@ -159,6 +159,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     let Prepared { state, reloader, public, admin, store } = prepare(&setup.source)?;
     let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
     server.bootstrap();
+    say_bound(&state);
     add_proxy(&mut server, &state, public);
     if let Some(BoundAdmin { bound, keys }) = admin {
         let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
@@ -276,6 +277,12 @@ fn server_conf(threads: usize) -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     }
+}
+
+/// What strangers and consumers can make limits take.
+fn say_bound(state: &State) {
+    let limits = state.gateway.load().limit_count();
+    info!("counters of limits take at most bytes={} limits={limits}", state.limiter.bound(limits));
 }
 
 fn add_proxy(server: &mut Server, state: &Arc<State>, bound: Vec<Bound>) {

@@ -7,6 +7,8 @@
 //! The file is never opened by other means than SQLite while it exists: closing such a descriptor would drop the locks
 //! that SQLite holds in this process.
 
+mod reading;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io;

@@ -61,6 +61,10 @@ pub struct Telemetry {
     pub limit_entries: IntGaugeVec,
     /// Decisions made by a shared counter.
     pub limit_overflow: IntGauge,
+    /// Bytes that the limiter's counters take.
+    pub limit_bytes: IntGauge,
+    /// The most that they can take.
+    pub limit_max_bytes: IntGauge,
     /// Access lines that could not be written.
     pub access_dropped: IntGauge,
     /// Keys of the store that are good.
@@ -224,6 +228,12 @@ impl Telemetry {
                 &registry,
                 "tollgate_limit_overflow_decisions",
                 "Decisions made by a shared counter because the table was full",
+            ),
+            limit_bytes: int_gauge(&registry, "tollgate_limit_bytes", "Memory that counters of limits take"),
+            limit_max_bytes: int_gauge(
+                &registry,
+                "tollgate_limit_max_bytes",
+                "The most memory that counters of limits ever take",
             ),
             access_dropped: int_gauge(
                 &registry,

@@ -15,7 +15,7 @@ const PARTS: [(&str, &[&str]); 13] = [
     ("commands.rs", &["server", "explain", "gateway", "policy", "config", "demo", "import", "store"]),
     ("lib.rs", &[]),
     ("server", &["proxy", "gateway", "policy", "config", "telemetry", "demo", "store"]),
-    ("explain", &["proxy", "gateway", "policy", "telemetry"]),
+    ("explain", &["proxy", "gateway", "policy", "telemetry", "store"]),
     ("proxy", &["gateway", "policy", "telemetry", "store"]),
     ("gateway/compile", &["gateway", "policy", "config", "telemetry"]),
     ("gateway", &["policy", "telemetry"]),

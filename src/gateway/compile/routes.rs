@@ -2,6 +2,7 @@
 
 mod allow;
 mod fields;
+mod limits;
 
 use std::sync::Arc;
 
@@ -544,7 +545,9 @@ impl RouteCompiler<'_> {
                 config::LimitBy::Consumer => LimitBy::Consumer,
                 config::LimitBy::Route => LimitBy::Route,
                 config::LimitBy::Header(name) => LimitBy::Header(name.0.clone()),
+                config::LimitBy::Claim(path) => LimitBy::Claim(path.as_str().into()),
             };
+            self.refuse_unsaid(&by, &place);
             if by == LimitBy::Consumer && matches!(access, Some(Access::Public)) {
                 let problem = self
                     .report
@@ -626,6 +629,7 @@ fn by_word(by: &LimitBy) -> String {
         LimitBy::Consumer => "consumer".to_owned(),
         LimitBy::Route => "route".to_owned(),
         LimitBy::Header(name) => format!("header-{name}"),
+        LimitBy::Claim(path) => format!("claim-{path}"),
     }
 }
 
