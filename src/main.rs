@@ -37,6 +37,7 @@ Try it:
   tollgate openapi conf/demo.yaml      the API's description, OpenAPI 3.1
   tollgate explain conf/demo.yaml GET /users/7    what becomes of a request, and why
   tollgate reload conf/tollgate.yaml   after a change, without losing a request
+  tollgate upgrade conf/tollgate.yaml  after a new binary was installed, likewise
   tollgate keys create FILE --consumer alice    an API key, good at once
   tollgate import openapi.json --service users -o users.yaml    routes from a microservice's OpenAPI document
 
@@ -89,6 +90,19 @@ enum Command {
         #[arg(long)]
         admin: Option<std::net::SocketAddr>,
     },
+    /// Replace a running gateway's process by a new one, with the binary that is installed now.
+    ///
+    /// The new process gets the listening sockets and serves before the old one stops accepting; no connection is
+    /// refused and no request is cut. Changes that a reload cannot apply (listeners, admin, store) take effect. When the
+    /// new process does not start, the old one goes on, and the exit code is 1.
+    Upgrade {
+        /// The file that the gateway runs, to find its upgrade socket.
+        #[arg(default_value = DEFAULT_FILE)]
+        file: PathBuf,
+        /// The upgrade socket, when the file does not tell.
+        #[arg(long)]
+        socket: Option<PathBuf>,
+    },
     /// Say what becomes of a request, and why, without a server.
     ///
     /// Which route it is for, who calls, which limits count it, what becomes of each parameter, and the request that the
@@ -129,6 +143,9 @@ struct RunArgs {
     /// What the process log says.
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
     log: LogLevel,
+    /// The upgrade socket of the process to take over from. `tollgate upgrade` says it.
+    #[arg(long, hide = true)]
+    takeover: Option<PathBuf>,
 }
 
 /// How to report.
@@ -171,6 +188,7 @@ fn main() -> ExitCode {
         Command::Routes { file } => routes(&file),
         Command::Openapi { file } => openapi(&file),
         Command::Reload { file, admin } => commands::reload(&file, admin),
+        Command::Upgrade { file, socket } => commands::upgrade::run(&file, socket),
         Command::Explain(arguments) => explain(*arguments),
         Command::Import(arguments) => import(&arguments),
         Command::Keys(command) => {
@@ -191,6 +209,8 @@ fn run(arguments: RunArgs) -> ExitCode {
         source: Source::File(arguments.file),
         threads: arguments.threads.map_or_else(cores, usize::from),
         demo: Demo::Off,
+        program: commands::upgrade::own_program(),
+        takeover: arguments.takeover,
     })
 }
 

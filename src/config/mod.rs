@@ -73,6 +73,9 @@ pub struct Config {
     /// How a changed file is noticed.
     #[serde(default)]
     pub reload: Reload,
+    /// How a new binary takes over.
+    #[serde(default)]
+    pub upgrade: Upgrade,
     /// API keys that come and go while the gateway runs. Absent: only those of this file are known.
     #[serde(default)]
     pub store: Option<Store>,
@@ -272,6 +275,16 @@ pub struct Store {
     /// An SQLite file, made at the first start; a relative path begins at the folder of this file. Default:
     /// `tollgate.db` in systemd's state directory, and outside of systemd in `/var/lib/tollgate`.
     pub path: Option<String>,
+}
+
+/// How a new binary takes over from a running one.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// Where `tollgate upgrade` finds the running gateway: a Unix socket in a folder of its own, which is made with mode
+    /// 0700; a relative path begins at the folder of this file. Default: `upgrade.sock` in systemd's runtime directory,
+    /// and none outside of systemd.
+    pub socket: Option<String>,
 }
 
 /// A microservice behind the gateway: exactly one of `url` and `targets`.

@@ -20,6 +20,7 @@
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
+//! - `upgrade` — a new process takes over from a running one
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
@@ -53,4 +54,5 @@ mod reload;
 mod schema;
 mod suite;
 mod tokens;
+mod upgrade;
 mod uploads;
