@@ -3,7 +3,7 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes, `signals` decides when to leave.
+//! changes and saves quotas in it, `signals` decides when to leave.
 
 mod admin;
 mod key_fetch;
@@ -164,8 +164,9 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
         add_admin(&mut server, app, bound);
     }
-    if let Some(look) = store {
-        let mut keeper = background_service("store", store::Keeper::new(Arc::clone(&state), look));
+    let keeper = store.map(|look| background_service("store", store::Keeper::new(Arc::clone(&state), look)));
+    let last_save = keeper.as_ref().map(|keeper| keeper.task());
+    if let Some(mut keeper) = keeper {
         keeper.threads = Some(1);
         server.add_service(keeper);
     }
@@ -181,6 +182,9 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     supervisor.threads = Some(1);
     server.add_service(supervisor);
     server.run(RunArgs { shutdown_signal: Box::new(signals::Leave::new(Arc::clone(&state))) });
+    if let Some(keeper) = last_save {
+        keeper.finish();
+    }
     state.access.flush();
     info!("left");
     Ok(())
@@ -218,7 +222,7 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     };
     let path = keys::store_path_here(&loaded.config, source);
     let opened = path.as_deref().map(store::Look::begin).transpose().map_err(StartError::Machine)?;
-    let (store, stored_keys) = opened.map(|(look, keys)| (look, ArcSwap::from_pointee(keys))).unzip();
+    let (mut store, stored_keys) = opened.map(|(look, keys)| (look, ArcSwap::from_pointee(keys))).unzip();
     store::warn_of_shared(&loaded.config, stored_keys.as_ref(), &mut checked.report);
     for (line, warning) in checked.report.lines(&checked.sources) {
         log::warn!("configuration line {line}: {warning}");
@@ -227,6 +231,9 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
     let admin = admin.map_err(StartError::Machine)?;
     let state = Arc::new(State { stored_keys, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
+    if let Some(look) = &mut store {
+        look.restore_quotas(&state.limiter, &state.clock).map_err(StartError::Machine)?;
+    }
     let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
     let keys = path.map(|path| admin::Keys::new(Arc::clone(&state), path, token));
     let admin = admin.map(|bound| BoundAdmin { bound, keys });
