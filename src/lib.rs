@@ -19,7 +19,7 @@
 //!
 //! Imports go one way: `main → server → proxy → gateway → policy`. [`config`] is read by the command line, by
 //! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`store`] is the file of API keys that come and
-//! go at run time; it knows [`policy`] only, [`server`] opens it and `proxy` looks into what it read. [`explain`] stands
+//! go at run time, and of what quotas have used; it knows [`policy`] only, [`server`] opens it and `proxy` looks into what it read. [`explain`] stands
 //! beside the server: it tries requests out on the same [`proxy`], without a network. [`demo`] and [`import`] serve the
 //! command line alone and know nothing of the rest.
 //!

@@ -88,7 +88,6 @@ impl Admin {
             telemetry.limit_entries.with_label_values(&[kind]).set(int(entries));
         }
         telemetry.limit_overflow.set(int(limits.overflow_hits));
-        telemetry.quota_unsaved.set(int(limits.unsaved));
         telemetry.render()
     }
 

@@ -137,8 +137,12 @@ impl Look {
 
     /// Saves what quotas have used; a file that cannot be used for it is opened again at the next look.
     fn save_quotas(&mut self, state: &State, patience: Duration) {
-        let Some(open) = &mut self.open else { return };
-        if self.quotas.save(state, open, patience).is_err() {
+        let saved = self.open.as_mut().map(|open| self.quotas.save(state, open, patience));
+        let unsaved = if let Some(Ok(())) = saved { 0 } else { state.limiter.statistics().unsaved };
+        state.telemetry.quota_unsaved.set(i64::try_from(unsaved).unwrap_or(i64::MAX));
+        if let Some(Err(fault)) = saved
+            && !fault.is_passing()
+        {
             self.open = None;
         }
     }

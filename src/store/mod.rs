@@ -10,7 +10,7 @@
 //! names exist: that depends on the generation (`gateway`).
 //!
 //! Bounds: [`MOST_KEYS`] keys, [`LONGEST_NAME`] and [`LONGEST_NOTE`] bytes in each; keys that have ended leave after
-//! [`KEEP_ENDED`]. As many counters as the limiter keeps in memory, about 150 bytes each; those whose window is over leave
+//! [`KEEP_ENDED`]. As many counters as the limiter keeps in memory, about 125 bytes each; those whose window is over leave
 //! bit by bit with later saves.
 
 mod database;

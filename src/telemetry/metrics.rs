@@ -69,7 +69,7 @@ pub struct Telemetry {
     pub store_failures: IntCounter,
     /// Times at which quotas could not be saved.
     pub quota_save_failures: IntCounter,
-    /// Quota counters whose latest use is not saved yet.
+    /// Quota counters whose use could not be saved so far.
     pub quota_unsaved: IntGauge,
     /// Use of quotas that is never saved, because there was no room for its counter.
     pub quota_dropped: IntCounter,
@@ -241,7 +241,7 @@ impl Telemetry {
             quota_unsaved: int_gauge(
                 &registry,
                 "tollgate_quota_unsaved_counters",
-                "Quota counters whose latest use is not saved yet",
+                "Quota counters whose use could not be saved so far",
             ),
             quota_dropped: counter(
                 &registry,

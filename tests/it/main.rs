@@ -18,6 +18,7 @@
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
+//! - `quotas` — quotas over restarts, kills and two gateways on one store
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
@@ -44,6 +45,7 @@ mod observe;
 mod openapi;
 mod parameters;
 mod process;
+mod quotas;
 mod raw;
 mod reload;
 mod schema;

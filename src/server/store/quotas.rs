@@ -5,6 +5,9 @@
 //! is in the time between two looks and of the writing itself. While nothing can be written, counting goes on in
 //! memory, and the next save that succeeds holds all of it. The fault is logged once.
 //!
+//! Writing costs about 10 µs for each counter that was used since the last save and one wait for the disk: 20,000 of
+//! 100,000 counters took 0.2 s. A start reads all of them, which takes about 2 s for as many as the store can hold.
+//!
 //! A process knows of what others admitted after their next save and its own next look. So a quota of N that several
 //! processes serve at once admits at most what all but one of them admit in that time beyond N.
 
@@ -31,7 +34,7 @@ impl Quotas {
     /// Saves what was used since the last time. Waits so long for another process that writes.
     ///
     /// # Errors
-    /// What is wrong with the file, unless it may pass while the file stays open.
+    /// What is wrong with the file.
     pub fn save(&mut self, state: &State, open: &mut Open, patience: Duration) -> Result<(), StoreError> {
         match save_all(state, open, patience) {
             Ok(()) => {
@@ -47,7 +50,7 @@ impl Quotas {
                     warn!("quotas cannot be saved: {text}; counting goes on in memory");
                 }
                 self.fault = Some(text);
-                if fault.is_passing() { Ok(()) } else { Err(fault) }
+                Err(fault)
             }
         }
     }
@@ -71,12 +74,14 @@ fn save_all(state: &State, open: &mut Open, patience: Duration) -> Result<(), St
     let (limiter, clock) = (&*state.limiter, &state.clock);
     let mut from = Some(0);
     while let Some(shard) = from {
-        let taken = limiter.take_unsaved(shard, BATCH);
+        let mut taken = limiter.take_unsaved(shard, BATCH);
         from = taken.next;
         state.telemetry.quota_dropped.inc_by(taken.dropped);
         if taken.tallies.is_empty() {
             continue;
         }
+        // In the order of the table, neighbours are on the same page.
+        taken.tallies.sort_unstable_by_key(|tally| [tally.limit, tally.low, tally.high].map(u64::cast_signed));
         let saved = open.store.save(&taken.tallies, patience, || limiter.wall(clock.now()));
         let saved = saved.inspect_err(|_| limiter.put_back(&taken.tallies, clock.now()))?;
         state.telemetry.quota_dropped.inc_by(saved.dropped);

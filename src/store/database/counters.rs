@@ -36,6 +36,10 @@ const PURGE_ENDED: &str = "
 DELETE FROM counters WHERE (limit_id, low, high) IN
     (SELECT limit_id, low, high FROM counters WHERE until <= ?1 LIMIT ?2)";
 
+const TOTALS: &str = "SELECT limit_id, low, high, class, until, used FROM counters WHERE ?1 = 0";
+
+const TOTALS_SINCE: &str = "SELECT limit_id, low, high, class, until, used FROM counters WHERE changed > ?1";
+
 /// What a save did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Saved {
@@ -80,8 +84,8 @@ impl Store {
         // So that the number and the rows are of the same moment.
         let moment = self.connection.unchecked_transaction()?;
         let latest = number(&moment, "counters revision")?;
-        let mut query =
-            moment.prepare("SELECT limit_id, low, high, class, until, used FROM counters WHERE changed > ?1")?;
+        // Through the index a table that is wanted as a whole takes three times as long.
+        let mut query = moment.prepare(if revision == 0 { TOTALS } else { TOTALS_SINCE })?;
         let mut rows = query.query([revision])?;
         while let Some(row) = rows.next()? {
             each(read(row)?);

@@ -9,6 +9,9 @@
 //! stays as it is where that is more. Where the shard is full, the shared entry is raised instead, so that nobody is
 //! admitted beyond a limit.
 //!
+//! How far the wall clock had come is not stored. Where it was set back and the process starts anew, a window that had
+//! begun too early counts as the one that runs, and begins again at its time.
+//!
 //! Bound: a journal holds as many keys as its shard has entries, so all of them together at most
 //! [`Limiter::CONSUMERS`] and [`Limiter::STRANGERS`], 103 MiB; they come near it only when a million callers use quotas
 //! within one save, or while nothing can be saved.
