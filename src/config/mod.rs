@@ -268,7 +268,7 @@ pub struct Reload {
     pub watch: bool,
 }
 
-/// The file of API keys that `tollgate keys` and the admin listener make and revoke.
+/// The file of API keys that `tollgate keys` and the admin listener make and revoke, and of what quotas have used.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {

@@ -3,7 +3,7 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes, `upgrade` hands over to the next process, `signals` decides when to leave.
+//! changes and saves quotas in it, `upgrade` hands over to the next process, `signals` decides when to leave.
 
 mod admin;
 pub mod key_fetch;
@@ -196,8 +196,9 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
         add_admin(&mut server, app, bound, &acceptance);
     }
-    if let Some(look) = store {
-        let mut keeper = background_service("store", store::Keeper::new(Arc::clone(&state), look));
+    let keeper = store.map(|look| background_service("store", store::Keeper::new(Arc::clone(&state), look)));
+    let last_save = keeper.as_ref().map(|keeper| keeper.task());
+    if let Some(mut keeper) = keeper {
         keeper.threads = Some(1);
         server.add_service(keeper);
     }
@@ -214,6 +215,9 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     server.add_service(supervisor);
     let leave = signals::Leave::new(Arc::clone(&state), acceptance, served);
     server.run(RunArgs { shutdown_signal: Box::new(leave) });
+    if let Some(keeper) = last_save {
+        keeper.finish();
+    }
     state.access.flush();
     info!("left");
     Ok(())
@@ -254,7 +258,7 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     };
     let path = keys::store_path_here(&loaded.config, source);
     let opened = path.as_deref().map(store::Look::begin).transpose().map_err(StartError::Machine)?;
-    let (store, stored_keys) = opened.map(|(look, keys)| (look, ArcSwap::from_pointee(keys))).unzip();
+    let (mut store, stored_keys) = opened.map(|(look, keys)| (look, ArcSwap::from_pointee(keys))).unzip();
     store::warn_of_shared(&loaded.config, stored_keys.as_ref(), &mut checked.report);
     for (line, warning) in checked.report.lines(&checked.sources) {
         log::warn!("configuration line {line}: {warning}");
@@ -271,6 +275,9 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     let (admin, held_admin) = admin.unzip();
     held.extend(held_admin);
     let state = Arc::new(State { stored_keys, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
+    if let Some(look) = &mut store {
+        look.restore_quotas(&state.limiter, &state.clock).map_err(StartError::Machine)?;
+    }
     let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
     let keys = path.map(|path| admin::Keys::new(Arc::clone(&state), path, token));
     let admin = admin.map(|bound| BoundAdmin { bound, keys });

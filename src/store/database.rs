@@ -7,7 +7,9 @@
 //! The file is never opened by other means than SQLite while it exists: closing such a descriptor would drop the locks
 //! that SQLite holds in this process.
 
+mod counters;
 mod reading;
+mod schema;
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,6 +26,10 @@ use crate::policy::api_key;
 use crate::policy::authenticate::{Digest, digest};
 use crate::policy::limit::Subject;
 
+pub use counters::Saved;
+
+use schema::{Absent, prepare};
+
 use super::{
     Entropy, Holder, KEEP_ENDED, Key, LONGEST_NAME, LONGEST_NOTE, Live, MOST_KEYS, Made, NewKey, Snapshot, Status,
     StoreError,
@@ -32,27 +38,8 @@ use super::{
 /// How long to wait for another process that writes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Says whose file it is, in its header: `toll`.
-const APPLICATION: i64 = 0x746f_6c6c;
-
-/// Version of the schema, in the file's `user_version`.
-const VERSION: i64 = 1;
-
-/// Lengths and characters are checked before; here they keep other programs from writing what the gateway cannot read.
-const SCHEMA: &str = "
-CREATE TABLE keys (
-    id TEXT PRIMARY KEY CHECK (length(id) = 16),
-    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
-    prefix TEXT NOT NULL,
-    consumer TEXT NOT NULL CHECK (length(consumer) BETWEEN 1 AND 128 AND consumer NOT GLOB '*[^ -~]*'),
-    plan TEXT CHECK (length(plan) BETWEEN 1 AND 128),
-    note TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    expires INTEGER,
-    revoked INTEGER
-) STRICT;
-CREATE INDEX keys_by_prefix ON keys (prefix);
-";
+/// Pages kept in memory, in KiB below zero: 8 MiB. Counters are all over the file.
+const CACHE: i64 = -8192;
 
 const COLUMNS: &str = "id, prefix, consumer, plan, note, created, expires, revoked";
 
@@ -61,13 +48,6 @@ pub struct Store {
     connection: Connection,
     /// Device and number of the file, to notice that another one took its place.
     file: (u64, u64),
-}
-
-/// What becomes of a path without a file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Absent {
-    Create,
-    Refuse,
 }
 
 impl Store {
@@ -103,6 +83,7 @@ impl Store {
         }
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", CACHE)?;
         prepare(&mut connection, absent)?;
         Ok(Self { connection, file })
     }
@@ -226,6 +207,12 @@ impl Store {
         Ok(made)
     }
 
+    /// For tests that make the file behave badly.
+    #[cfg(test)]
+    pub(super) fn connection_for_tests(&self) -> &Connection {
+        &self.connection
+    }
+
     /// A transaction that no other writer can come into.
     fn change(&mut self) -> Result<Transaction<'_>, StoreError> {
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
@@ -256,52 +243,6 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700)).map_err(StoreError::File)
-}
-
-/// Checks whose file it is, and makes the schema in an empty one.
-fn prepare(connection: &mut Connection, absent: Absent) -> Result<(), StoreError> {
-    if absent == Absent::Create && is_empty(connection)? {
-        use_write_ahead_log(connection)?;
-        let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Another process may have been faster.
-        if is_empty(&change)? {
-            change.execute_batch(SCHEMA)?;
-            change.pragma_update(None, "application_id", APPLICATION)?;
-            change.pragma_update(None, "user_version", VERSION)?;
-        }
-        change.commit()?;
-    }
-    let found = number(connection, "user_version")?;
-    match number(connection, "application_id")? {
-        APPLICATION if found == VERSION => Ok(()),
-        APPLICATION if found > VERSION => Err(StoreError::Newer { found, known: VERSION }),
-        _ => Err(StoreError::Foreign),
-    }
-}
-
-fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(tables == 0 && number(connection, "application_id")? == 0 && number(connection, "user_version")? == 0)
-}
-
-/// Readers and a writer do not wait for each other then. SQLite does not wait for the lock that this change needs, so
-/// that is done here.
-fn use_write_ahead_log(connection: &Connection) -> Result<(), StoreError> {
-    let step = Duration::from_millis(20);
-    let mut waited = Duration::ZERO;
-    loop {
-        match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
-            Err(busy) if busy.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && waited < PATIENCE => {
-                std::thread::sleep(step);
-                waited += step;
-            }
-            done => return Ok(done?),
-        }
-    }
-}
-
-fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {
-    Ok(connection.pragma_query_value(None, pragma, |row| row.get(0))?)
 }
 
 fn insert(change: &Transaction<'_>, new: &NewKey<'_>, entropy: &Entropy, now: i64) -> Result<Made, StoreError> {

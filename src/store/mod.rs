@@ -1,15 +1,17 @@
-//! The embedded store: API keys that come and go while the gateway runs.
+//! The embedded store: API keys that come and go while the gateway runs, and quotas that outlive it.
 //!
-//! One SQLite file (`database`), written by `tollgate keys` and by the admin listener, read by the gateway whenever
-//! somebody else has changed it. Of a key it holds the SHA-256, an id, the beginning that may be shown, whose it is and
-//! until when it is good; never the key.
+//! One SQLite file (`database`). Keys are written by `tollgate keys` and by the admin listener, and read by the gateway
+//! whenever somebody else has changed them. Of a key it holds the SHA-256, an id, the beginning that may be shown, whose
+//! it is and until when it is good; never the key. Of quotas (calendar days and months; rates and concurrency are not
+//! here) it holds what was used, under fingerprints of limit and subject; every gateway adds what it has used.
 //!
 //! A request never waits for the file: it looks into a [`Snapshot`], which is immutable and complete. When one is taken
-//! is not decided here (`server::store`), nor whether the consumer and the plan that a key names exist: that depends on
-//! the generation (`gateway`).
+//! is not decided here (`server::store`), nor when counters are saved, nor whether the consumer and the plan that a key
+//! names exist: that depends on the generation (`gateway`).
 //!
-//! Bounds: [`MOST_KEYS`] rows, [`LONGEST_NAME`] and [`LONGEST_NOTE`] bytes in each; rows of keys that have ended leave
-//! after [`KEEP_ENDED`].
+//! Bounds: [`MOST_KEYS`] keys, [`LONGEST_NAME`] and [`LONGEST_NOTE`] bytes in each; keys that have ended leave after
+//! [`KEEP_ENDED`]. As many counters as the limiter keeps in memory, about 125 bytes each; those whose window is over leave
+//! bit by bit with later saves.
 
 mod database;
 mod snapshot;
@@ -20,7 +22,7 @@ use std::io;
 
 use thiserror::Error;
 
-pub use database::Store;
+pub use database::{Saved, Store};
 pub use snapshot::{Holder, Live, Snapshot};
 
 /// Rows of the store: keys that are good, and those that ended lately.
@@ -175,6 +177,13 @@ impl StoreError {
             | Self::Database(_) => true,
             Self::Unknown | Self::Ambiguous | Self::Ended(_) | Self::Exists | Self::Full | Self::Text(_) => false,
         }
+    }
+
+    /// Whether it may pass while the file stays open: another process writes, or the disk is full.
+    pub fn is_passing(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+        let Self::Database(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The store in a folder of its own: what is kept, what is refused, and what a faulty file does.
 
+mod counters;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -192,9 +194,9 @@ fn a_faulty_file_is_refused_and_stays_as_it_is() {
         (
             Box::new(|path| {
                 drop(Store::open_or_create(path).unwrap());
-                sql("PRAGMA user_version = 2;")(path);
+                sql("PRAGMA user_version = 3;")(path);
             }),
-            "a newer tollgate wrote it: its schema is version 2, this program knows version 1",
+            "a newer tollgate wrote it: its schema is version 3, this program knows version 2",
         ),
         (
             Box::new(|path| {

@@ -73,6 +73,12 @@ pub struct Telemetry {
     pub store_refreshed: IntGauge,
     /// Times at which the store could not be read.
     pub store_failures: IntCounter,
+    /// Times at which quotas could not be saved.
+    pub quota_save_failures: IntCounter,
+    /// Quota counters whose use could not be saved so far.
+    pub quota_unsaved: IntGauge,
+    /// Use of quotas that is never saved, because there was no room for its counter.
+    pub quota_dropped: IntCounter,
     generation: IntGauge,
     reload_successful: IntGauge,
     reload_timestamp: IntGauge,
@@ -250,6 +256,21 @@ impl Telemetry {
                 &registry,
                 "tollgate_store_refresh_failures_total",
                 "Times at which the store could not be read",
+            ),
+            quota_save_failures: counter(
+                &registry,
+                "tollgate_quota_save_failures_total",
+                "Times at which quotas could not be saved",
+            ),
+            quota_unsaved: int_gauge(
+                &registry,
+                "tollgate_quota_unsaved_counters",
+                "Quota counters whose use could not be saved so far",
+            ),
+            quota_dropped: counter(
+                &registry,
+                "tollgate_quota_dropped_total",
+                "Use of quotas that is never saved, because there was no room for its counter",
             ),
             generation: int_gauge(&registry, "tollgate_config_generation", "Number of the generation that serves"),
             reload_successful: int_gauge(

@@ -20,6 +20,7 @@
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
+//! - `quotas` — quotas over restarts, kills and two gateways on one store
 //! - `upgrade` — a new process takes over from a running one
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
@@ -49,6 +50,7 @@ mod observe;
 mod openapi;
 mod parameters;
 mod process;
+mod quotas;
 mod raw;
 mod reload;
 mod schema;

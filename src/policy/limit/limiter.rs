@@ -14,6 +14,8 @@
 //! When the wall clock is set back by up to a day, windows stand still until it has caught up: none starts twice. After a
 //! longer step back (the clock was far ahead by mistake) the used counts move into the window that is running then.
 
+mod saving;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -24,6 +26,8 @@ use super::shard::{Place, Shard, Step};
 use super::subject::scatter;
 use super::table::{Key, Moment, State, Table};
 use super::{Class, Limit, Now, Outcome, Subject, window};
+
+pub use saving::{Taken, Tally};
 
 /// Claims of one request that need no allocation.
 const USUAL_CLAIMS: usize = 4;
@@ -106,6 +110,8 @@ pub struct Statistics {
     pub overflow_entries: u64,
     /// How often a claim was weighed on a shared entry since the start.
     pub overflow_hits: u64,
+    /// Quota counters whose latest use is not saved yet.
+    pub unsaved: u64,
 }
 
 /// All counters of the process, shared by its generations.
@@ -195,8 +201,10 @@ impl Limiter {
             }
             return Err(Refused { standings, retry_after_seconds });
         }
-        for step in &steps {
-            locked.shard(step.shard).commit(step, moment);
+        for (claim, step) in claims.iter().zip(&steps) {
+            let shard = locked.shard(step.shard);
+            shard.commit(step, moment);
+            shard.note(|| key_of(claim), step, claim.cost, moment);
         }
         drop(locked);
         Ok(Granted { standings, permit: self.permit(claims, &steps) })
@@ -221,6 +229,7 @@ impl Limiter {
             *entries += shard.entries() as u64;
             sum.overflow_entries += shard.overflow_entries() as u64;
             sum.overflow_hits += shard.overflow_hits();
+            sum.unsaved += shard.unsaved() as u64;
         }
         sum
     }

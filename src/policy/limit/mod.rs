@@ -9,9 +9,13 @@
 //! what is used. A rate keeps its debt in time (how long until the bucket is full again), capped at what the new bucket
 //! can owe. A change of time zone ends the running window at the earlier of its old and its new end.
 //!
-//! Time comes in from outside as [`Now`]. Counters do not survive the process and are not shared between processes.
+//! Time comes in from outside as [`Now`]. Rates and concurrency end with the process. Quotas can outlive it and be shared
+//! by processes with one store: [`Limiter::keep_journals`] notes what they use, so that somebody else can save it and
+//! merge what others saved (`server::store`); requests never wait for that. Such a quota is exact within a process; of
+//! what other processes admit it knows as soon as that was saved and merged.
 
 pub mod headers;
+mod journal;
 mod limiter;
 mod rate;
 mod shard;
@@ -26,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
-pub use limiter::{Claim, Granted, Limiter, Permit, Refused, Standing, Standings, Statistics, Verdict};
+pub use limiter::{Claim, Granted, Limiter, Permit, Refused, Standing, Standings, Statistics, Taken, Tally, Verdict};
 pub use subject::{Class, Mark, Subject, client_of};
 pub use window::Unit;
 

@@ -5,7 +5,9 @@
 //! owes at least what this subject does. Places in flight are given back where they were taken, so there the own entry
 //! remembers how many of the shared ones may be this subject's and counts them as taken until they are free.
 
+use super::journal::{Journal, Page};
 use super::table::{Key, Moment, State, Table};
+use super::window::Spent;
 
 /// Slots looked at before each new entry: more than come in, so what is over disappears.
 const SWEEP: usize = 8;
@@ -20,6 +22,8 @@ pub(super) struct Shard {
     overflow: Table,
     capacity: usize,
     overflow_hits: u64,
+    /// What quotas used, where somebody saves it. Boxed: it is small beside what it holds, and mostly not there.
+    journal: Option<Box<Journal>>,
 }
 
 /// Where a counter is.
@@ -45,7 +49,7 @@ pub(super) struct Step {
 
 impl Shard {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { own: Table::default(), overflow: Table::default(), capacity, overflow_hits: 0 }
+        Self { own: Table::default(), overflow: Table::default(), capacity, overflow_hits: 0, journal: None }
     }
 
     pub(super) fn entries(&self) -> usize {
@@ -101,6 +105,48 @@ impl Shard {
         table.store(seen_at, step.key, step.after);
     }
 
+    /// Notes what a claim used, by its own key.
+    pub(super) fn note(&mut self, key: impl FnOnce() -> Key, step: &Step, cost: u32, moment: Moment) {
+        if let Some(journal) = &mut self.journal {
+            journal.note(key(), step.after, cost, moment.wall);
+        }
+    }
+
+    pub(super) fn keep_journal(&mut self) {
+        self.journal.get_or_insert_with(|| Box::new(Journal::new(self.capacity)));
+    }
+
+    pub(super) fn unsaved(&self) -> usize {
+        self.journal.as_ref().map_or(0, |journal| journal.len())
+    }
+
+    pub(super) fn take_journal(&mut self) -> Page {
+        self.journal.as_mut().map(|journal| journal.take()).unwrap_or_default()
+    }
+
+    pub(super) fn put_back(&mut self, key: Key, used: Spent, wall: i64) {
+        if let Some(journal) = &mut self.journal {
+            journal.add(key, used, wall);
+        }
+    }
+
+    /// Raises a counter to a stored total and what was used here since, or the shared one where there is no room.
+    pub(super) fn merge(&mut self, key: Key, stored: Spent, moment: Moment) {
+        let unsaved = self.journal.as_ref().map_or(0, |journal| journal.unsaved(&key, moment.wall));
+        let total = Spent { used: stored.used.saturating_add(unsaved), ..stored };
+        if let Some(at) = self.own.find(&key) {
+            let state = raised(self.own.state(at), total, moment);
+            return self.own.store(Some(at), key, state);
+        }
+        let shared = raised(self.shared_state(&key, moment), total, moment);
+        if self.has_room(0, &[], moment) {
+            self.own.sweep(SWEEP, moment);
+            self.own.store(None, key, shared);
+        } else {
+            self.overflow.store(None, shared_key(&key), shared);
+        }
+    }
+
     /// Gives a place in flight back.
     pub(super) fn leave(&mut self, place: Place, key: &Key) {
         let table = if place == Place::Overflow { &mut self.overflow } else { &mut self.own };
@@ -149,6 +195,16 @@ fn planned(earlier: &[Step], shard: usize, key: &Key) -> Option<State> {
 /// The key of the overflow entry; in a table of its own, so it meets no subject.
 fn shared_key(key: &Key) -> Key {
     Key { limit: key.limit, low: 0, high: 0 }
+}
+
+/// A quota's counter, at least at this total. One of another kind, which only a collision of hashes could bring here,
+/// stays as it is.
+fn raised(state: State, total: Spent, moment: Moment) -> State {
+    match state {
+        State::Fresh => State::Quota(total),
+        State::Quota(spent) => State::Quota(spent.at_least(total, moment.wall)),
+        other => other,
+    }
 }
 
 /// How a subject's own entry begins, given the shared one.

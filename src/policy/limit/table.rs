@@ -14,7 +14,7 @@ use super::window::Spent;
 const SMALLEST: usize = 16;
 
 /// Which counter: of which limit, for whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) limit: u64,
     pub(super) low: u64,

@@ -49,6 +49,25 @@ pub(super) struct Quota {
     window: AtomicU64,
 }
 
+impl Spent {
+    /// This and more of the same counter. Where both windows run but end at different times, the time zone has changed:
+    /// the earlier end counts.
+    pub(super) fn plus(self, more: Self, wall: i64) -> Self {
+        if self.until <= wall {
+            return more;
+        }
+        Self { until: self.until.min(more.until), used: self.used.saturating_add(more.used) }
+    }
+
+    /// This, or a total of the same counter where that is more.
+    pub(super) fn at_least(self, total: Self, wall: i64) -> Self {
+        if self.until <= wall {
+            return total;
+        }
+        Self { until: self.until.min(total.until), used: self.used.max(total.used) }
+    }
+}
+
 impl Unit {
     /// The longest usual length, daylight saving aside.
     pub(super) fn nominal_seconds(self) -> u32 {

@@ -12,7 +12,8 @@ use std::path::Path;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{APPLICATION, PATIENCE, Store, VERSION, identity, number};
+use super::schema::version;
+use super::{PATIENCE, Store, identity};
 use crate::store::{Snapshot, StoreError};
 
 impl Store {
@@ -30,12 +31,7 @@ impl Store {
         let connection = Connection::open_with_flags(format!("file:{name}?mode=ro&{how}"), flags)?;
         connection.busy_timeout(PATIENCE)?;
         connection.pragma_update(None, "trusted_schema", false)?;
-        let found = number(&connection, "user_version")?;
-        match number(&connection, "application_id")? {
-            // Keys are the same in all versions.
-            APPLICATION if (1..=VERSION).contains(&found) => Self { connection, file }.snapshot(now),
-            APPLICATION if found > VERSION => Err(StoreError::Newer { found, known: VERSION }),
-            _ => Err(StoreError::Foreign),
-        }
+        version(&connection)?;
+        Self { connection, file }.snapshot(now)
     }
 }

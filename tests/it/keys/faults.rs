@@ -27,7 +27,7 @@ fn a_gateway_does_not_start_with_a_store_it_cannot_use() {
     for (path, expected) in [
         (at("garbage.db"), "it is no store of tollgate"),
         (at("folder.db"), "it is no regular file"),
-        (at("newer.db"), "a newer tollgate wrote it: its schema is version 7, this program knows version 1"),
+        (at("newer.db"), "a newer tollgate wrote it: its schema is version 7, this program knows version 2"),
         (at("other.db"), "it is no store of tollgate"),
         (at("no/such/folder.db"), "No such file or directory"),
         ("/proc/tollgate.db".into(), "No such file or directory"),

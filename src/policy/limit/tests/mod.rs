@@ -7,6 +7,7 @@ mod properties;
 mod quota;
 mod rate;
 mod room;
+mod saving;
 mod threads;
 mod together;
 
