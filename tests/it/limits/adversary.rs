@@ -1,5 +1,5 @@
-//! Somebody with as many names as there are requests, against the real gateway: a header that anyone may choose, with
-//! four limits for each of its values, so that the table is full when two thirds of the requests have come.
+//! Somebody with as many names as there are requests, against the real gateway: headers that anyone may choose, with
+//! four limits for each name, so that the table is full when two thirds of the requests have come.
 //!
 //! The adversary's requests break the contract, which is asked after the limits: those that limits let through are 422
 //! and never reach the service. `policy::limit::tests::adversary` does the same with a million names and exact sums.
@@ -7,6 +7,7 @@
 use std::fs;
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate::policy::limit::Limiter;
@@ -27,10 +28,15 @@ const HONEST: usize = NAMES / BATCH;
 fn under_attack(origin: &Origin) -> Value {
     let consumers: serde_json::Map<_, _> =
         (0..CLIENTS).map(|number| (format!("c{number}"), consumer(&format!("c{number}"), "free"))).collect();
-    // What one request owes is owed for as long as the test takes, in all four.
-    let rates = ["1/minute burst EACH", "1/hour burst EACH", "EACH/day", "EACH/month"];
-    let by_device = |rate: &str| json!({ "rate": rate.replace("EACH", &EACH.to_string()), "by": "header:x-device" });
-    let limits = rates.map(by_device);
+    // What one request owes is owed for longer than the test takes, in all four.
+    let limits = [
+        ("1/hour burst EACH", "device"),
+        ("1/hour burst EACH", "model"),
+        ("EACH/day", "device"),
+        ("EACH/month", "device"),
+    ];
+    let limits = limits
+        .map(|(rate, by)| json!({ "rate": rate.replace("EACH", &EACH.to_string()), "by": format!("header:x-{by}") }));
     config(
         origin.address(),
         json!({
@@ -62,7 +68,7 @@ fn memory(gateway: &Instance) -> f64 {
 }
 
 fn of_device(device: &str, target: &str) -> Vec<u8> {
-    request("GET", target, &[("x-device", device)], b"")
+    request("GET", target, &[("x-device", device), ("x-model", device)], b"")
 }
 
 /// What one client saw: how many of each kind passed.
@@ -78,7 +84,7 @@ struct Seen {
 /// Sends batches of new names; with each, one request of both abusers, of a stranger that was there before, and of a
 /// consumer with a key.
 fn attack(gateway: &Instance, number: usize, full: &Barrier) -> Seen {
-    let mut client = Client::connect(gateway.public);
+    let mut client = Client::connect(gateway.public).patient(Duration::from_secs(120));
     let mut seen = Seen::default();
     let key = format!("key-c{number}");
     for batch in 0..HONEST {
