@@ -69,7 +69,7 @@ pub struct Config {
     /// How a changed file is noticed.
     #[serde(default)]
     pub reload: Reload,
-    /// API keys that come and go while the gateway runs. Absent: only those of this file are known.
+    /// API keys that come and go while the gateway runs, and what many gateways share. Absent: only the keys of this file are known.
     #[serde(default)]
     pub store: Option<Store>,
     /// The microservices behind the gateway.
@@ -261,13 +261,36 @@ pub struct Reload {
     pub watch: bool,
 }
 
-/// The file of API keys that `tollgate keys` and the admin listener make and revoke.
+/// What outlives requests and may be shared: the API keys that `tollgate keys` and the admin listener make and revoke,
+/// in a file or in a Redis; and in a Redis the counters of limits, for many gateways together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// An SQLite file, made at the first start; a relative path begins at the folder of this file. Default:
-    /// `tollgate.db` in systemd's state directory, and outside of systemd in `/var/lib/tollgate`.
+    /// An SQLite file, made at the first start; a relative path begins at the folder of this file. Default, unless
+    /// there is `redis`: `tollgate.db` in systemd's state directory, and outside of systemd in `/var/lib/tollgate`.
     pub path: Option<String>,
+    /// A Redis or Valkey that several gateways share: `redis://[user:password@]host[:6379][/0]`, or `rediss://` over
+    /// TLS. All gateways with the same Redis and `prefix` count limits together. Not beside `path`.
+    pub redis: Option<String>,
+    /// How long a request waits for Redis. Default: 100ms. Only with `redis`.
+    pub timeout: Option<Duration>,
+    /// What holds for limits while Redis does not answer. Default: `local`. Only with `redis`.
+    pub on_store_failure: Option<OnStoreFailure>,
+    /// How every key in Redis begins, 1 to 64 letters, digits, `-`, `_`, `.`. Default: `tollgate`. Only with `redis`.
+    pub prefix: Option<String>,
+}
+
+/// What holds for limits while the shared store does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreFailure {
+    /// Each gateway goes on with counters of its own, from what it has seen itself.
+    #[default]
+    Local,
+    /// Requests pass uncounted.
+    Allow,
+    /// Requests with a limit are answered 503.
+    Deny,
 }
 
 /// A microservice behind the gateway: exactly one of `url` and `targets`.

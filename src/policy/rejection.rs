@@ -67,6 +67,8 @@ pub enum Rejection {
     PlanUnknown,
     /// The keys to verify a token with have not come yet.
     KeysUnavailable,
+    /// The store of limits that many gateways share does not answer, and nothing passes without it.
+    LimitsUnavailable,
     /// Too many requests of one address, before anything else was looked at.
     Flood,
     /// Limits of the plan or route.
@@ -149,7 +151,8 @@ impl Rejection {
             Self::Internal => 500,
             Self::TransferCoding => 501,
             Self::ServiceReply | Self::BadReply => 502,
-            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable => 503,
+            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk => 503,
+            Self::KeysUnavailable | Self::LimitsUnavailable => 503,
             Self::ServiceTimeout => 504,
         }
     }
@@ -175,6 +178,7 @@ impl Rejection {
             Self::TokenInvalid(_) => "token-invalid",
             Self::PlanUnknown => "plan-unknown",
             Self::KeysUnavailable => "keys-unavailable",
+            Self::LimitsUnavailable => "limits-unavailable",
             Self::Flood => "flood",
             Self::Limited(_) => QUOTA_EXCEEDED,
             Self::BodyTooLarge(_) => "body-too-large",
@@ -214,6 +218,7 @@ impl Rejection {
             Self::TokenInvalid(_) => "The token is not valid.",
             Self::PlanUnknown => "There is no plan for this caller.",
             Self::KeysUnavailable => "Tokens cannot be verified yet; try again.",
+            Self::LimitsUnavailable => "Limits cannot be checked now; try again.",
             Self::Flood => "Too many requests from this address.",
             Self::Limited(_) => "A limit of your plan or of this route is used up.",
             Self::BodyTooLarge(limit) => return Cow::Owned(format!("The body is larger than {limit} bytes.")),
@@ -242,7 +247,7 @@ impl Rejection {
             Self::CredentialMissing(challenge) | Self::CredentialUnknown(challenge) | Self::TokenInvalid(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, challenge.clone());
             }
-            Self::Flood | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable => {
+            Self::Flood | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable | Self::LimitsUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Limited(limited) => headers.extend(limited.fields.iter().cloned()),
@@ -412,6 +417,7 @@ mod tests {
             (Rejection::Flood, RETRY_AFTER, "1"),
             (Rejection::BodyMemory, RETRY_AFTER, "1"),
             (Rejection::UploadDisk, RETRY_AFTER, "1"),
+            (Rejection::LimitsUnavailable, RETRY_AFTER, "1"),
         ] {
             let mut headers = HeaderMap::new();
             rejection.headers(&mut headers);

@@ -140,7 +140,7 @@ impl Step {
             | Rejection::PlanUnknown
             | Rejection::KeysUnavailable => Self::Caller,
             Rejection::Forbidden => Self::Conditions,
-            Rejection::Limited(_) => Self::Limits,
+            Rejection::Limited(_) | Rejection::LimitsUnavailable => Self::Limits,
             Rejection::BodyTooLarge(_)
             | Rejection::BodyTimeout
             | Rejection::BodyMemory

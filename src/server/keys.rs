@@ -67,7 +67,7 @@ pub enum Refusal {
 
 /// Where the store of a configuration is; `None` when it has none. `state_directory` is what systemd says.
 pub fn store_path(config: &Config, source: &Source, state_directory: Option<&str>) -> Option<PathBuf> {
-    let store = config.store.as_ref()?;
+    let store = config.store.as_ref().filter(|store| store.redis.is_none())?;
     let Some(path) = &store.path else {
         // systemd separates several by colons; the first is the unit's own.
         let directory = state_directory.and_then(|list| list.split(':').next()).filter(|first| !first.is_empty());
@@ -204,7 +204,7 @@ mod tests {
             let (loading, ..) = crate::config::load_text("t", "{version: 1, listeners: []}");
             let mut config = loading.whole().unwrap().config;
             assert_eq!(store_path(&config, source, state_directory), None);
-            config.store = Some(Section { path: path.map(str::to_owned) });
+            config.store = Some(Section { path: path.map(str::to_owned), ..Section::default() });
             let found = store_path(&config, source, state_directory);
             assert_eq!(found.as_deref(), Some(Path::new(expected)), "{path:?} {state_directory:?}");
         }

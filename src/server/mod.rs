@@ -10,6 +10,7 @@ mod key_fetch;
 pub mod keys;
 mod listeners;
 mod reload;
+mod shared;
 mod signals;
 mod store;
 mod supervisor;
@@ -169,6 +170,11 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         keeper.threads = Some(1);
         server.add_service(keeper);
     }
+    if state.shared.is_some() {
+        let mut warden = background_service("shared", shared::Warden::new(Arc::clone(&state)));
+        warden.threads = Some(1);
+        server.add_service(warden);
+    }
     if let Demo::On(listener) = setup.demo {
         add_demo(&mut server, listener)?;
     }
@@ -216,6 +222,10 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
     };
+    let shared = loaded.config.store.as_ref().map(shared::limits).transpose().map_err(StartError::Machine)?.flatten();
+    if let Some(limits) = &shared {
+        shared::begin(limits, &telemetry).map_err(StartError::Machine)?;
+    }
     let path = keys::store_path_here(&loaded.config, source);
     let opened = path.as_deref().map(store::Look::begin).transpose().map_err(StartError::Machine)?;
     let (store, stored_keys) = opened.map(|(look, keys)| (look, ArcSwap::from_pointee(keys))).unzip();
@@ -226,7 +236,8 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let public = bind_all(&loaded.config)?;
     let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
     let admin = admin.map_err(StartError::Machine)?;
-    let state = Arc::new(State { stored_keys, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
+    let state =
+        Arc::new(State { stored_keys, shared, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
     let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
     let keys = path.map(|path| admin::Keys::new(Arc::clone(&state), path, token));
     let admin = admin.map(|bound| BoundAdmin { bound, keys });

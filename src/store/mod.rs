@@ -12,6 +12,7 @@
 //! after [`KEEP_ENDED`].
 
 mod database;
+pub mod shared;
 mod snapshot;
 #[cfg(test)]
 mod tests;

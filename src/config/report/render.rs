@@ -121,14 +121,18 @@ fn snippet<'a>(
         .annotation(AnnotationKind::Primary.span(start..end).label(problem.help.as_deref()))
 }
 
-/// A line with stars for the value of every key `secret`, byte by byte, so that everything keeps its place. A
-/// placeholder stays: it is not the secret.
+/// A line with stars for the value of every key `secret`, and of every key `redis` that may hold a password, byte by
+/// byte, so that everything keeps its place. A placeholder stays: it is not the secret.
 fn without_secrets(line: &str) -> Cow<'_, str> {
-    const KEY: &str = "secret";
-    let mut shown = Cow::Borrowed(line);
+    let starred = without(Cow::Borrowed(line), "secret", |_| true);
+    without(starred, "redis", |value| value.contains('@'))
+}
+
+fn without<'l>(line: Cow<'l, str>, key: &str, is_secret: impl Fn(&str) -> bool) -> Cow<'l, str> {
+    let mut shown = line.clone();
     let mut from = 0;
-    while let Some(found) = line[from..].find(KEY) {
-        let key_end = from + found + KEY.len();
+    while let Some(found) = line[from..].find(key) {
+        let key_end = from + found + key.len();
         from = key_end;
         let Some(rest) = line[key_end..].trim_start_matches(['"', '\'']).strip_prefix(':') else { continue };
         let value = rest.trim_start();
@@ -137,7 +141,8 @@ fn without_secrets(line: &str) -> Cow<'_, str> {
             Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |end| end + 2),
             _ => value.find([',', '}']).unwrap_or(value.len()),
         };
-        if !value.trim_start_matches(['"', '\'']).starts_with("${") {
+        let is_placeholder = value.trim_start_matches(['"', '\'']).starts_with("${");
+        if !is_placeholder && is_secret(&value[..length]) {
             shown.to_mut().replace_range(start..start + length, &"*".repeat(length));
         }
         from = start + length;
@@ -161,6 +166,9 @@ mod tests {
             ("  name: secret", "  name: secret"),
             ("  secret:", "  secret:"),
             ("  secrets: 5", "  secrets: 5"),
+            ("store: { redis: redis://:ab@c:1, timeout: 1s }", "store: { redis: ***************, timeout: 1s }"),
+            ("  redis: redis://c:1", "  redis: redis://c:1"),
+            ("  redis: ${env:URL}", "  redis: ${env:URL}"),
         ] {
             assert_eq!(without_secrets(line), shown, "{line}");
         }

@@ -9,12 +9,14 @@
 //! what is used. A rate keeps its debt in time (how long until the bucket is full again), capped at what the new bucket
 //! can owe. A change of time zone ends the running window at the earlier of its old and its new end.
 //!
-//! Time comes in from outside as [`Now`]. Counters do not survive the process and are not shared between processes.
+//! Time comes in from outside as [`Now`]. The counters of a [`Limiter`] do not survive the process and are not shared
+//! between processes; what another machine needs to keep them for many is in [`shared`].
 
 pub mod headers;
 mod limiter;
 mod rate;
 mod shard;
+pub mod shared;
 mod subject;
 mod table;
 #[cfg(test)]
@@ -89,9 +91,15 @@ pub enum LimitFault {
 
 #[derive(Debug)]
 enum Rule {
-    Rate(Bucket),
+    Rate {
+        bucket: Bucket,
+        /// The same in the units of counters that another machine keeps.
+        shared: Bucket,
+    },
     Quota(Quota),
-    Concurrency { max: u32 },
+    Concurrency {
+        max: u32,
+    },
 }
 
 /// What a limit says to one claim.
@@ -141,7 +149,8 @@ impl Limit {
     pub fn rate(identity: &str, name: &str, count: u64, period: Duration, burst: u64) -> Result<Self, LimitFault> {
         let bucket = Bucket::new(checked(count)?, period, checked(burst)?)?;
         let parameters = format!("q={burst};w={}", bucket.refill_seconds().max(1));
-        Self::new("rate", identity, name, Rule::Rate(bucket), &parameters)
+        let shared = Bucket::shared(count, period, burst);
+        Self::new("rate", identity, name, Rule::Rate { bucket, shared }, &parameters)
     }
 
     /// `count` in each calendar day or month of `zone`.
@@ -170,7 +179,7 @@ impl Limit {
     #[must_use]
     pub fn capacity(&self) -> u64 {
         match &self.rule {
-            Rule::Rate(bucket) => bucket.burst(),
+            Rule::Rate { bucket, .. } => bucket.burst(),
             Rule::Quota(quota) => quota.count(),
             Rule::Concurrency { max } => u64::from(*max),
         }
@@ -200,7 +209,7 @@ impl Limit {
     /// as fresh.
     fn weigh(&self, state: State, cost: u32, moment: Moment) -> Outcome {
         match &self.rule {
-            Rule::Rate(bucket) => {
+            Rule::Rate { bucket, .. } => {
                 let debt = if let State::Rate(debt) = state { debt } else { rate::Debt::default() };
                 bucket.take(debt, u64::from(cost), moment.monotonic)
             }
