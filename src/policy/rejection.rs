@@ -65,7 +65,7 @@ pub enum Rejection {
     TokenInvalid(HeaderValue),
     /// A valid token without a plan that there is.
     PlanUnknown,
-    /// The keys to verify a token with have not come yet.
+    /// The keys to verify a token with have not come yet, or the store that may know an API key was never read.
     KeysUnavailable,
     /// The store of limits that many gateways share does not answer, and nothing passes without it.
     LimitsUnavailable,
@@ -217,7 +217,7 @@ impl Rejection {
             Self::Forbidden => "This request is not allowed.",
             Self::TokenInvalid(_) => "The token is not valid.",
             Self::PlanUnknown => "There is no plan for this caller.",
-            Self::KeysUnavailable => "Tokens cannot be verified yet; try again.",
+            Self::KeysUnavailable => "Credentials cannot be verified yet; try again.",
             Self::LimitsUnavailable => "Limits cannot be checked now; try again.",
             Self::Flood => "Too many requests from this address.",
             Self::Limited(_) => "A limit of your plan or of this route is used up.",

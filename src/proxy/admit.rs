@@ -302,7 +302,7 @@ async fn authenticate(
         (Presented::Key(digest, form), PresentedToken::Nothing) => {
             let declared = gateway.keys.owner(&digest).map(Arc::clone);
             let consumer = declared.or_else(|| stored::consumer(state, gateway, &digest, form, now));
-            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
+            consumer.map(Some).ok_or_else(|| stored::unknown(state, form, challenge))
         }
         (Presented::Nothing, PresentedToken::One(part, token)) => {
             token::authenticate(state, route, part, &token, exchange).await.map(Some)

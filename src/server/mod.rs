@@ -3,7 +3,7 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes, `signals` decides when to leave.
+//! changes, `shared` and `shared_keys` what many gateways have in one Redis, `signals` decides when to leave.
 
 mod admin;
 mod key_fetch;
@@ -11,6 +11,7 @@ pub mod keys;
 mod listeners;
 mod reload;
 mod shared;
+mod shared_keys;
 mod signals;
 mod store;
 mod supervisor;
@@ -24,13 +25,14 @@ use log::info;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
-use pingora::services::background::background_service;
+use pingora::services::background::{BackgroundService, background_service};
 
 use crate::config::{self, Config, Loading, Report, Sources};
 use crate::demo;
 use crate::gateway::key_source::KeySources;
 use crate::gateway::{self, Gateway, Surroundings};
-use crate::proxy::{GuardedApp, Listening, Proxy, State, UploadDisk};
+use crate::proxy::{GuardedApp, Listening, Proxy, SharedLimits, State, UploadDisk};
+use crate::store::{Place, Snapshot};
 use crate::telemetry::{AccessLog, Telemetry};
 
 use listeners::{Bound, WithListener};
@@ -157,7 +159,7 @@ pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>)
 pub fn run(setup: Setup) -> Result<(), StartError> {
     let begun = std::time::Instant::now();
     raise_open_file_limit();
-    let Prepared { state, reloader, public, admin, store } = prepare(&setup.source)?;
+    let Prepared { state, reloader, public, admin, following } = prepare(&setup.source)?;
     let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
     server.bootstrap();
     add_proxy(&mut server, &state, public);
@@ -165,16 +167,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
         add_admin(&mut server, app, bound);
     }
-    if let Some(look) = store {
-        let mut keeper = background_service("store", store::Keeper::new(Arc::clone(&state), look));
-        keeper.threads = Some(1);
-        server.add_service(keeper);
-    }
-    if state.shared.is_some() {
-        let mut warden = background_service("shared", shared::Warden::new(Arc::clone(&state)));
-        warden.threads = Some(1);
-        server.add_service(warden);
-    }
+    add_store(&mut server, &state, following);
     if let Demo::On(listener) = setup.demo {
         add_demo(&mut server, listener)?;
     }
@@ -198,7 +191,14 @@ struct Prepared {
     reloader: Arc<Reloader>,
     public: Vec<Bound>,
     admin: Option<BoundAdmin>,
-    store: Option<store::Look>,
+    following: Following,
+}
+
+/// The store whose keys are followed, as it was seen at the start.
+enum Following {
+    Nothing,
+    File(store::Look),
+    Redis(shared_keys::Seen),
 }
 
 /// The listener for operators.
@@ -223,12 +223,8 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
         return Err(StartError::Configuration(checked.report, checked.sources));
     };
     let shared = loaded.config.store.as_ref().map(shared::limits).transpose().map_err(StartError::Machine)?.flatten();
-    if let Some(limits) = &shared {
-        shared::begin(limits, &telemetry).map_err(StartError::Machine)?;
-    }
-    let path = keys::store_path_here(&loaded.config, source);
-    let opened = path.as_deref().map(store::Look::begin).transpose().map_err(StartError::Machine)?;
-    let (store, stored_keys) = opened.map(|(look, keys)| (look, ArcSwap::from_pointee(keys))).unzip();
+    let place = keys::place_here(&loaded.config, source);
+    let (following, stored_keys) = follow(place.as_ref(), shared.as_ref(), &telemetry).map_err(StartError::Machine)?;
     store::warn_of_shared(&loaded.config, stored_keys.as_ref(), &mut checked.report);
     for (line, warning) in checked.report.lines(&checked.sources) {
         log::warn!("configuration line {line}: {warning}");
@@ -239,10 +235,30 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let state =
         Arc::new(State { stored_keys, shared, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
     let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
-    let keys = path.map(|path| admin::Keys::new(Arc::clone(&state), path, token));
+    let keys = place.map(|place| admin::Keys::new(Arc::clone(&state), place, token));
     let admin = admin.map(|bound| BoundAdmin { bound, keys });
     let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
-    Ok(Prepared { state, reloader, public, admin, store })
+    Ok(Prepared { state, reloader, public, admin, following })
+}
+
+/// Reads the keys of the store, where there is one.
+fn follow(
+    place: Option<&Place>,
+    shared: Option<&SharedLimits>,
+    telemetry: &Telemetry,
+) -> Result<(Following, Option<ArcSwap<Snapshot>>), String> {
+    let (following, keys) = match (place, shared) {
+        (Some(Place::File(path)), _) => {
+            let (look, keys) = store::Look::begin(path)?;
+            (Following::File(look), keys)
+        }
+        (Some(Place::Redis(_)), Some(limits)) => {
+            let (seen, keys) = shared::begin(limits, telemetry)?;
+            (Following::Redis(seen), keys)
+        }
+        (Some(Place::Redis(_)), None) | (None, _) => return Ok((Following::Nothing, None)),
+    };
+    Ok((following, Some(ArcSwap::from_pointee(keys))))
 }
 
 fn state(
@@ -306,6 +322,24 @@ fn add_admin(server: &mut Server, app: admin::Admin, bound: Bound) {
     service.add_tcp(&bound.address.to_string());
     info!("listening address={} listener=admin", bound.address);
     server.add_service(WithListener::new(service, vec![bound]));
+}
+
+fn add_store(server: &mut Server, state: &Arc<State>, following: Following) {
+    match following {
+        Following::Nothing => {}
+        Following::File(look) => add_task(server, "store", store::Keeper::new(Arc::clone(state), look)),
+        Following::Redis(seen) => {
+            add_task(server, "shared", shared::Warden::new(Arc::clone(state)));
+            add_task(server, "store", shared_keys::SharedKeeper::new(Arc::clone(state), seen));
+        }
+    }
+}
+
+/// A background task with a runtime of its own.
+fn add_task(server: &mut Server, name: &str, task: impl BackgroundService + Send + Sync + 'static) {
+    let mut service = background_service(name, task);
+    service.threads = Some(1);
+    server.add_service(service);
 }
 
 fn add_demo(server: &mut Server, listener: std::net::TcpListener) -> Result<(), StartError> {

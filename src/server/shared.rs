@@ -14,7 +14,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::{self, OnStoreFailure};
 use crate::proxy::{OnFailure, SharedLimits, State};
 use crate::store::shared::{PROBE_EVERY, RENEW_EVERY, Shared};
+use crate::store::{Redis, Snapshot};
 use crate::telemetry::Telemetry;
+
+use super::shared_keys::{self, Seen};
 
 /// How long a request waits unless it is said.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -46,16 +49,34 @@ pub fn limits(store: &config::Store) -> Result<Option<SharedLimits>, String> {
     Ok(Some(SharedLimits { store: shared, on_failure }))
 }
 
-/// Tries the store once before anything is served. A gateway starts without it, too.
-pub fn begin(limits: &SharedLimits, telemetry: &Telemetry) -> Result<(), String> {
+/// The Redis of a configuration, for its keys.
+pub fn redis(store: &config::Store) -> Option<Redis> {
+    let prefix = store.prefix.as_deref().unwrap_or(PREFIX).to_owned();
+    store.redis.clone().map(|url| Redis { url, prefix })
+}
+
+/// Tries the store once before anything is served, and reads its keys. A gateway starts without it, too: then it does
+/// not know any.
+///
+/// # Errors
+/// When the machine gives no runtime.
+pub fn begin(limits: &SharedLimits, telemetry: &Telemetry) -> Result<(Seen, Snapshot), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|failed| format!("no runtime: {failed}"))?;
-    if let Err(fault) = runtime.block_on(limits.probe(telemetry)) {
-        telemetry.shared_store_up(false);
-        warn!("shared store cannot be reached, limits are {}: {fault}", limits.on_failure.consequence());
-    }
+    let first = runtime.block_on(async {
+        if let Err(fault) = limits.probe(telemetry).await {
+            telemetry.shared_store_up(false);
+            warn!("shared store cannot be reached, limits are {}: {fault}", limits.on_failure.consequence());
+            return None;
+        }
+        let read = shared_keys::read(limits).await;
+        read.inspect_err(|fault| warn!("keys of the shared store cannot be read: {fault}")).ok()
+    });
     limits.store.forget_connections();
-    Ok(())
+    Ok(match first {
+        Some((mark, snapshot)) => (Seen::first(Some(mark)), snapshot),
+        None => (Seen::default(), Snapshot::unread()),
+    })
 }
 
 impl Warden {

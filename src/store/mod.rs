@@ -1,6 +1,7 @@
-//! The embedded store: API keys that come and go while the gateway runs.
+//! The store: API keys that come and go while the gateway runs, in a file ([`Store`]) or in a Redis that many gateways
+//! share ([`shared`], which counts for them too). [`Place`] says where.
 //!
-//! One SQLite file (`database`), written by `tollgate keys` and by the admin listener, read by the gateway whenever
+//! The file is SQLite (`database`), written by `tollgate keys` and by the admin listener, read by the gateway whenever
 //! somebody else has changed it. Of a key it holds the SHA-256, an id, the beginning that may be shown, whose it is and
 //! until when it is good; never the key.
 //!
@@ -12,6 +13,8 @@
 //! after [`KEEP_ENDED`].
 
 mod database;
+mod place;
+mod rules;
 pub mod shared;
 mod snapshot;
 #[cfg(test)]
@@ -22,6 +25,7 @@ use std::io;
 use thiserror::Error;
 
 pub use database::Store;
+pub use place::{Keys, Place, Redis};
 pub use snapshot::{Holder, Live, Snapshot};
 
 /// Rows of the store: keys that are good, and those that ended lately.
@@ -144,6 +148,9 @@ pub enum StoreError {
     /// SQLite could not do it: locked for too long, disk full, ….
     #[error("{0}")]
     Database(rusqlite::Error),
+    /// Redis could not do it.
+    #[error("{0}")]
+    Redis(String),
     /// No key is called so.
     #[error("no key has this id or prefix")]
     Unknown,
@@ -173,9 +180,16 @@ impl StoreError {
             | Self::Newer { .. }
             | Self::ReadOnly
             | Self::Damaged(_)
-            | Self::Database(_) => true,
+            | Self::Database(_)
+            | Self::Redis(_) => true,
             Self::Unknown | Self::Ambiguous | Self::Ended(_) | Self::Exists | Self::Full | Self::Text(_) => false,
         }
+    }
+}
+
+impl From<shared::Fault> for StoreError {
+    fn from(fault: shared::Fault) -> Self {
+        Self::Redis(fault.to_string())
     }
 }
 

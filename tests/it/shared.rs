@@ -3,6 +3,7 @@
 //! Periods are an hour or a day, so that nothing is refilled while a test runs.
 
 mod counted;
+mod keys;
 mod outage;
 
 use std::net::SocketAddr;

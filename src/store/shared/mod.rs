@@ -1,13 +1,15 @@
-//! What many gateways keep together in one Redis (or Valkey): the counters of limits.
+//! What many gateways keep together in one Redis (or Valkey): the counters of limits, and API keys
+//! (`keys`).
 //!
 //! One script weighs all limits of a request in one step, by Redis's own clock, and takes from all of them or from none:
 //! so of the requests of all nodes exactly as many pass as a limit says, and the clocks of nodes do not matter. For that
 //! all keys of a group carry one hash tag, `{prefix}`, and on a cluster are on one node: a script cannot reach two.
 //!
-//! Keys: `{prefix}:c:…` one for each counter, which lapses when it says the same as none; `{prefix}:probe`. What is in
-//! them is digests and numbers. How long a caller is willing to wait, and what holds while Redis does not answer, is for
+//! Keys: `{prefix}:c:…` one for each counter, which lapses when it says the same as none; `{prefix}:probe`; those of `keys`.
+//! Of subjects and keys there are digests only. How long a caller is willing to wait, and what holds while Redis does not answer, is for
 //! the caller to say (`proxy::admit`): here every fault is reported at once.
 
+mod keys;
 mod link;
 mod places;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use crate::policy::limit::{Claim, Granted, Refused, Verdict};
 use link::{Link, Script};
 use places::{Held, LAPSE, Places, RENEWED_AT_ONCE};
 
+pub use keys::SharedKeys;
 pub use link::{Change, Fault};
 pub use places::RENEW_EVERY;
 
