@@ -276,8 +276,22 @@ pub struct Store {
     pub timeout: Option<Duration>,
     /// What holds for limits while Redis does not answer. Default: `local`. Only with `redis`.
     pub on_store_failure: Option<OnStoreFailure>,
+    /// Whether every request asks Redis. Default: `exact`. Only with `redis`.
+    pub rate_sharing: Option<RateSharing>,
     /// How every key in Redis begins, 1 to 64 letters, digits, `-`, `_`, `.`. Default: `tollgate`. Only with `redis`.
     pub prefix: Option<String>,
+}
+
+/// How gateways share the counters of rates and quotas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RateSharing {
+    /// Every request asks: of the requests to all gateways exactly as many pass as a limit says.
+    #[default]
+    Exact,
+    /// A gateway takes up to 2 % of a limit at a time, at most 100 requests, and asks again when they are spent. A quota
+    /// is still never exceeded; a rate by at most what all gateways have taken.
+    Batched,
 }
 
 /// What holds for limits while the shared store does not answer.

@@ -11,9 +11,9 @@ use pingora::services::background::BackgroundService;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{self, OnStoreFailure};
+use crate::config::{self, OnStoreFailure, RateSharing};
 use crate::proxy::{OnFailure, SharedLimits, State};
-use crate::store::shared::{PROBE_EVERY, RENEW_EVERY, Shared};
+use crate::store::shared::{Fault, Idle, PROBE_EVERY, RENEW_EVERY, Shared, Sharing};
 use crate::store::{Redis, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -35,12 +35,15 @@ pub struct Warden {
 /// # Errors
 /// When there cannot be any.
 pub fn limits(store: &config::Store) -> Result<Option<SharedLimits>, String> {
-    let Some(url) = &store.redis else { return Ok(None) };
+    let Some(redis) = redis(store) else { return Ok(None) };
     let mut node = [0; 8];
     SystemRandom::new().fill(&mut node).map_err(|_| "the system gives no random numbers".to_owned())?;
     let patience = store.timeout.map_or(PATIENCE, config::Duration::get);
-    let prefix = store.prefix.as_deref().unwrap_or(PREFIX);
-    let shared = Shared::new(url, prefix, patience, node).map_err(|fault| format!("store: {fault}"))?;
+    let sharing = match store.rate_sharing.unwrap_or_default() {
+        RateSharing::Exact => Sharing::Exact,
+        RateSharing::Batched => Sharing::Batched,
+    };
+    let shared = Shared::new(&redis, patience, sharing, node).map_err(|fault| format!("store: {fault}"))?;
     let on_failure = match store.on_store_failure.unwrap_or_default() {
         OnStoreFailure::Local => OnFailure::Local,
         OnStoreFailure::Allow => OnFailure::Allow,
@@ -85,16 +88,19 @@ impl Warden {
         Self { state }
     }
 
-    /// Tries a store that is down.
-    async fn probe(&self, limits: &SharedLimits) {
+    /// Tries a store that is down; gives one that is up what this gateway does not need.
+    async fn look(&self, limits: &SharedLimits) {
+        if limits.store.is_up() {
+            return self.noted(limits, limits.store.give_back(Idle::Long).await);
+        }
         // The fault was said when it began; while it lasts there is nothing new to say.
-        if !limits.store.is_up() && limits.probe(&self.state.telemetry).await.is_ok() {
-            self.renew(limits).await;
+        if limits.probe(&self.state.telemetry).await.is_ok() {
+            self.noted(limits, limits.store.renew().await);
         }
     }
 
-    async fn renew(&self, limits: &SharedLimits) {
-        if let Err(fault) = limits.store.renew().await {
+    fn noted(&self, limits: &SharedLimits, done: Result<(), Fault>) {
+        if let Err(fault) = done {
             limits.failed(&fault, &self.state.telemetry);
         }
     }
@@ -104,14 +110,14 @@ impl Warden {
 impl BackgroundService for Warden {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let Some(limits) = &self.state.shared else { return };
-        let (mut probe, mut renew) = (interval(PROBE_EVERY), interval(RENEW_EVERY));
-        probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut look, mut renew) = (interval(PROBE_EVERY), interval(RENEW_EVERY));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = probe.tick() => self.probe(limits).await,
-                _ = renew.tick() => self.renew(limits).await,
-                _ = shutdown.changed() => return,
+                _ = look.tick() => self.look(limits).await,
+                _ = renew.tick() => self.noted(limits, limits.store.renew().await),
+                _ = shutdown.changed() => return self.noted(limits, limits.store.give_back(Idle::Any).await),
             }
         }
     }

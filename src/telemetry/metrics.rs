@@ -111,6 +111,8 @@ impl ReloadResult {
 pub enum DecidedBy {
     /// The store.
     Store,
+    /// This gateway, from what it has leased of the store.
+    Lease,
     /// This gateway alone, because the store failed.
     Local,
     /// Nobody: it failed, and everything passes then.
@@ -118,12 +120,13 @@ pub enum DecidedBy {
 }
 
 impl DecidedBy {
-    const ALL: [Self; 3] = [Self::Store, Self::Local, Self::Nobody];
+    const ALL: [Self; 4] = [Self::Store, Self::Lease, Self::Local, Self::Nobody];
 
     /// The metric label.
     fn label(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Lease => "lease",
             Self::Local => "local",
             Self::Nobody => "nobody",
         }

@@ -199,6 +199,7 @@ fn check_shared(store: &config::Store, report: &mut Report) {
         let idle = [
             ("timeout", store.timeout.is_some()),
             ("on_store_failure", store.on_store_failure.is_some()),
+            ("rate_sharing", store.rate_sharing.is_some()),
             ("prefix", store.prefix.is_some()),
         ];
         for (key, _) in idle.into_iter().filter(|(_, written)| *written) {

@@ -12,7 +12,7 @@ use log::{error, info};
 
 use crate::policy::limit::{Claim, Limiter, Now, Refused};
 use crate::policy::rejection::Rejection;
-use crate::store::shared::{Change, Fault, Shared};
+use crate::store::shared::{Change, Decision, Fault, Shared};
 use crate::telemetry::{DecidedBy, Telemetry};
 
 use super::super::State;
@@ -78,9 +78,11 @@ pub(super) async fn decide<'a>(
 ) -> Result<Result<Held, Refused<'a>>, Rejection> {
     let begun = Instant::now();
     let fault = match limits.store.decide(claims, now.unix).await {
-        Ok(decided) => {
-            state.telemetry.limits_decided(DecidedBy::Store);
-            state.telemetry.shared_store_seconds.observe(begun.elapsed().as_secs_f64());
+        Ok(Decision { decided, asked }) => {
+            state.telemetry.limits_decided(if asked { DecidedBy::Store } else { DecidedBy::Lease });
+            if asked {
+                state.telemetry.shared_store_seconds.observe(begun.elapsed().as_secs_f64());
+            }
             return Ok(decided.map(|(granted, places)| Held {
                 places,
                 permit: charge(&state.limiter, claims, now),

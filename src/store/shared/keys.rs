@@ -19,7 +19,7 @@ use crate::policy::authenticate::{Digest, digest};
 use super::super::place::Redis;
 use super::super::{Entropy, Holder, KEEP_ENDED, Key, Live, MOST_KEYS, Made, NewKey, Snapshot, StoreError, rules};
 use super::link::Script;
-use super::{Fault, Shared};
+use super::{Fault, Shared, Sharing};
 
 /// How long a command about keys may take: no request waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ impl SharedKeys {
     /// Why not.
     pub fn open(redis: &Redis) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StoreError::File)?;
-        let shared = Shared::new(&redis.url, &redis.prefix, PATIENCE, [0; 8])?;
+        let shared = Shared::new(redis, PATIENCE, Sharing::Exact, [0; 8])?;
         runtime.block_on(shared.probe())?;
         Ok(Self { shared, runtime })
     }

@@ -16,8 +16,8 @@ pub(super) const LAPSE: Duration = Duration::from_secs(30);
 /// How often places are renewed.
 pub const RENEW_EVERY: Duration = Duration::from_secs(10);
 
-/// Places in one call, so that no other request waits long for it.
-pub(super) const RENEWED_AT_ONCE: usize = 500;
+/// Places, or leases, in one call, so that no other request waits long for it.
+pub(super) const AT_ONCE: usize = 500;
 
 /// What one request holds: the keys of its counters.
 pub(super) type Held = smallvec::SmallVec<[String; 1]>;

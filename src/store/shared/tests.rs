@@ -8,12 +8,15 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 use crate::policy::limit::{Limit, Limiter, Now, Standing, Subject, Unit};
-use crate::store::{Entropy, NewKey, Store, StoreError};
+use crate::store::{Entropy, NewKey};
+
+mod keys;
+mod leases;
 
 #[path = "../../../tests/it/support/redis.rs"]
-#[expect(dead_code, reason = "the integration tests use the rest")]
 mod server;
 
+use keys::keys;
 use server::Redis;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,20 +28,35 @@ struct Desk {
     redis: Redis,
     runtime: tokio::runtime::Runtime,
     shared: Arc<Shared>,
+    /// Another node.
+    other: Arc<Shared>,
     /// Microseconds since [`EPOCH`].
     micros: u64,
 }
 
+/// The store in this server.
+fn at(redis: &Redis) -> crate::store::Redis {
+    crate::store::Redis { url: redis.url(), prefix: "t".to_owned() }
+}
+
 impl Desk {
     fn new() -> Self {
+        Self::with(Sharing::Exact)
+    }
+
+    fn with(sharing: Sharing) -> Self {
         let redis = Redis::start();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let text = include_str!("weigh.lua");
-        let settable = text.replace("redis.call('TIME')", "redis.call('LRANGE', '{t}:clock', 0, 1)");
-        assert_ne!(text, settable, "the script reads the clock");
-        let shared = Shared::with(&redis.url(), "t", PATIENCE, [7; 8], &settable).unwrap();
+        let settable = |text: &str| {
+            let settable = text.replace("redis.call('TIME')", "redis.call('LRANGE', '{t}:clock', 0, 1)");
+            assert_ne!(text, settable, "the script reads the clock");
+            Script::new(&settable)
+        };
+        let [shared, other] =
+            [7, 8].map(|node| Shared::with(&at(&redis), PATIENCE, sharing, [node; 8], settable).unwrap());
         runtime.block_on(shared.probe()).unwrap();
-        let desk = Self { redis, runtime, shared, micros: 0 };
+        runtime.block_on(other.probe()).unwrap();
+        let desk = Self { redis, runtime, shared, other, micros: 0 };
         desk.set_clock();
         desk
     }
@@ -59,7 +77,7 @@ impl Desk {
     }
 
     fn decide<'a>(&self, claims: &[Claim<'a>]) -> Decided<'a> {
-        self.runtime.block_on(self.shared.decide(claims, self.now().unix)).unwrap()
+        self.runtime.block_on(self.shared.decide(claims, self.now().unix)).unwrap().decided
     }
 }
 
@@ -126,8 +144,15 @@ fn redis_decides_as_one_process_does() {
 
 /// How many requests of `alice` pass until one is refused.
 fn drain(desk: &Desk, limit: &Limit) -> usize {
-    let claim = [Claim { limit, subject: Subject::consumer("alice"), cost: 1 }];
-    (0..10_000).take_while(|_| desk.decide(&claim).is_ok()).count()
+    (0..10_000).take_while(|_| asked_one(desk, &desk.shared, &[limit]).0).count()
+}
+
+/// Whether a request of `alice` passes these limits at this node, and whether Redis was asked.
+fn asked_one(desk: &Desk, node: &Arc<Shared>, limits: &[&Limit]) -> (bool, bool) {
+    let claims: Vec<_> =
+        limits.iter().map(|limit| Claim { limit, subject: Subject::consumer("alice"), cost: 1 }).collect();
+    let decision = desk.runtime.block_on(node.decide(&claims, desk.now().unix)).unwrap();
+    (decision.decided.is_ok(), decision.asked)
 }
 
 #[test]
@@ -159,7 +184,7 @@ fn the_keeper_knows_the_window_that_runs() {
     let claim = [Claim { limit: &day, subject: Subject::consumer("alice"), cost: 1 }];
     for skew in [-40 * 86_400, -3600, 0, 3600, 40 * 86_400] {
         let desk = Desk::new();
-        let ask = |desk: &Desk| desk.runtime.block_on(desk.shared.decide(&claim, EPOCH + skew)).unwrap();
+        let ask = |desk: &Desk| desk.runtime.block_on(desk.shared.decide(&claim, EPOCH + skew)).unwrap().decided;
         for expected in [Some(1), Some(0), None] {
             let decided = ask(&desk);
             assert_eq!(decided.as_ref().ok().map(|(granted, _)| granted.standings[0].remaining), expected, "{skew}");
@@ -197,21 +222,21 @@ fn places_are_renewed_and_told_to_a_redis_that_forgot_them() {
     let claim = [Claim { limit: &limit, subject: Subject::consumer("alice"), cost: 1 }];
     let redis = Redis::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let nodes = [1, 2].map(|node| Shared::new(&redis.url(), "t", PATIENCE, [node; 8]).unwrap());
+    let nodes = [1, 2].map(|node| Shared::new(&at(&redis), PATIENCE, Sharing::Exact, [node; 8]).unwrap());
     runtime.block_on(async {
         for node in &nodes {
             node.probe().await.unwrap();
         }
-        let held = nodes[0].decide(&claim, EPOCH).await.unwrap().unwrap().1;
-        assert!(nodes[1].decide(&claim, EPOCH).await.unwrap().is_err());
+        let held = nodes[0].decide(&claim, EPOCH).await.unwrap().decided.unwrap().1;
+        assert!(nodes[1].decide(&claim, EPOCH).await.unwrap().decided.is_err());
         redis.ask(&["FLUSHALL"]);
         nodes[0].renew().await.unwrap();
-        assert!(nodes[1].decide(&claim, EPOCH).await.unwrap().is_err(), "the renewal told it");
+        assert!(nodes[1].decide(&claim, EPOCH).await.unwrap().decided.is_err(), "the renewal told it");
         drop(held);
         nodes[0].renew().await.unwrap();
         let mut free = false;
         for _ in 0..1000 {
-            free = free || nodes[0].decide(&claim, EPOCH).await.unwrap().is_ok();
+            free = free || nodes[0].decide(&claim, EPOCH).await.unwrap().decided.is_ok();
         }
         assert!(free, "no renewal brings back what was released");
     });
@@ -224,8 +249,8 @@ fn faults_are_told_apart_and_nobody_waits_for_one_that_is_known() {
     let mut redis = Redis::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let patience = Duration::from_millis(100);
-    let shared = Shared::new(&redis.url(), "t", patience, [1; 8]).unwrap();
-    let ask = || runtime.block_on(shared.decide(&claim, EPOCH)).map(|decided| decided.is_ok());
+    let shared = Shared::new(&at(&redis), patience, Sharing::Exact, [1; 8]).unwrap();
+    let ask = || runtime.block_on(shared.decide(&claim, EPOCH)).map(|decision| decision.decided.is_ok());
     let probe = || runtime.block_on(shared.probe());
     assert_eq!(ask(), Err(Fault::Down), "not probed yet");
     probe().unwrap();
@@ -250,85 +275,36 @@ fn faults_are_told_apart_and_nobody_waits_for_one_that_is_known() {
     }
 }
 
-/// Keys in an empty Redis.
-fn keys(redis: &Redis) -> SharedKeys {
-    SharedKeys::open(&crate::store::Redis { url: redis.url(), prefix: "t".to_owned() }).unwrap()
-}
-
 #[test]
-fn keys_follow_the_rules_of_the_file() {
-    const NOW: i64 = 1_800_000_000;
-    let redis = Redis::start();
-    let shared = keys(&redis);
-    let folder = tempfile::tempdir().unwrap();
-    let mut file = Store::open_or_create(&folder.path().join("tollgate.db")).unwrap();
-    let entropy = |seed: u8| Entropy { secret: [seed; 32], id: [seed; 8] };
-    let (long_name, long_note) = ("x".repeat(129), "x".repeat(257));
-    let mut names: Vec<String> = ["", "%", "tg_"].map(str::to_owned).to_vec();
-    for (seed, consumer, plan, note, lifetime) in [
-        (1, "alice", None, "", None),
-        (1, "alice", None, "the same", None),
-        (2, "bob", Some("free"), "phone \"x\"", Some(100)),
-        (3, "", None, "", None),
-        (4, &*long_name, None, "", None),
-        (5, "bob", Some(""), "", None),
-        (6, "bob", None, &*long_note, None),
-        (7, "bob", None, "two\nlines", None),
-    ] {
-        let new = NewKey { consumer, plan, note, lifetime };
-        let both = [shared.create(&new, &entropy(seed), NOW), file.create(&new, &entropy(seed), NOW)];
-        let [one, other] = both.map(|made| made.map_err(|refused| refused.to_string()));
-        assert_eq!(one, other, "{new:?}");
-        names.extend(one.iter().flat_map(|made| [made.secret.clone(), made.key.id.clone(), made.key.prefix.clone()]));
-    }
-    for (turn, name) in names.iter().enumerate() {
-        let (entropy, now) = (entropy(100 + turn as u8), NOW + 40 * turn as i64);
-        let both = [
-            shared.rotate(name, 50, None, &entropy, now).map(|made| made.key),
-            file.rotate(name, 50, None, &entropy, now).map(|made| made.key),
-        ];
-        let [one, other] = both.map(|key| key.map_err(|refused| refused.to_string()));
-        assert_eq!(one, other, "rotate {name}");
-        assert_eq!(shared.list().unwrap(), file.list().unwrap());
-    }
-    for name in &names {
-        let both = [shared.revoke(name, NOW + 9), file.revoke(name, NOW + 9)];
-        let [one, other] = both.map(|key| key.map_err(|refused| refused.to_string()));
-        assert_eq!(one, other, "revoke {name}");
-    }
-    // Those that ended long ago leave with the next one that is made.
-    let later = NOW + crate::store::KEEP_ENDED + 60;
-    let new = NewKey { consumer: "carol", plan: None, note: "", lifetime: None };
-    assert_eq!(shared.create(&new, &entropy(50), later).unwrap(), file.create(&new, &entropy(50), later).unwrap());
-    let listed = file.list().unwrap();
-    assert_eq!(shared.list().unwrap(), listed);
-    assert!(listed.iter().all(|key| key.id != names[4]), "{listed:?}");
-}
-
-#[test]
-fn many_may_change_keys_at_once_and_a_full_store_says_so() {
-    let redis = Redis::start();
-    let new = NewKey { consumer: "alice", plan: None, note: "", lifetime: None };
-    std::thread::scope(|scope| {
-        for thread in 0..8_u8 {
-            let (redis, new) = (&redis, &new);
-            scope.spawn(move || {
-                let keys = keys(redis);
-                for round in 0..10 {
-                    let entropy = Entropy { secret: [thread * 10 + round; 32], id: [thread * 10 + round; 8] };
-                    keys.create(new, &entropy, 1).unwrap();
-                }
-            });
-        }
+fn a_node_of_a_cluster_that_names_another_one_is_followed() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [asked, holder] = folders.each_ref().map(|folder| {
+        let folder = folder.path().to_str().unwrap();
+        Redis::with(&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--dir", folder])
     });
-    let shared = keys(&redis);
-    assert_eq!(shared.list().unwrap().len(), 80);
-    let fill = format!(
-        "for i = 1, {} do redis.call('HSET', KEYS[1], 'x' .. i, redis.call('HGET', KEYS[1], ARGV[1])) end",
-        crate::store::MOST_KEYS - 80
-    );
-    redis.ask(&["EVAL", &fill, "1", "{t}:keys", "0101010101010101"]);
-    let entropy = Entropy { secret: [200; 32], id: [200; 8] };
-    assert!(matches!(shared.create(&new, &entropy, 1), Err(StoreError::Full)));
-    assert_eq!(shared.list().unwrap().len(), crate::store::MOST_KEYS);
+    assert_eq!(holder.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "+OK\r\n");
+    let url = holder.url();
+    asked.ask(&["CLUSTER", "MEET", "127.0.0.1", url.rsplit(':').next().unwrap()]);
+    let until = Instant::now() + Duration::from_secs(20);
+    while ![&asked, &holder].iter().all(|node| node.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+        assert!(Instant::now() < until, "the nodes do not meet");
+        std::thread::yield_now();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let shared = Shared::new(&at(&asked), PATIENCE, Sharing::Exact, [1; 8]).unwrap();
+    runtime.block_on(shared.probe()).unwrap();
+    let limits = limits();
+    let claims: Vec<_> =
+        limits[2..].iter().map(|limit| Claim { limit, subject: Subject::consumer("alice"), cost: 1 }).collect();
+    let ask = || runtime.block_on(shared.decide(&claims, EPOCH)).unwrap().decided.is_ok();
+    assert_eq!([(); 6].map(|()| ask()), [true, true, true, true, true, false], "the smallest burst is five");
+    keys(&asked)
+        .create(
+            &NewKey { consumer: "bob", plan: None, note: "", lifetime: None },
+            &Entropy { secret: [1; 32], id: [1; 8] },
+            1,
+        )
+        .unwrap();
+    assert_eq!(keys(&holder).list().unwrap().len(), 1);
+    assert_eq!(asked.ask(&["DBSIZE"]), ":0\r\n");
 }

@@ -74,3 +74,33 @@ fn no_more_are_in_flight_on_all_gateways_than_the_plan_allows() {
     }
     assert_eq!(gate.most(), 5);
 }
+
+#[test]
+fn leases_save_asking_and_stay_within_their_bound() {
+    let (redis, origin) = (Redis::start(), Origin::json("{}"));
+    let nodes = nodes(&file(&origin, &redis.url(), &json!({"rate_sharing": "batched"})));
+    // Two of a hundred at a time.
+    const LEASED: usize = NODES * 2;
+    let rate = storm(&nodes, "/rate", "");
+    assert!((100 - LEASED..=100 + LEASED).contains(&rate), "{rate}");
+    for (path, key) in [("/quota", ""), ("/plan", "key-several")] {
+        let mut passed = storm(&nodes, path, key);
+        assert!((100 - LEASED..=100).contains(&passed), "{path}: {passed}");
+        // What one gateway has left over goes back, and another one gets it.
+        let all = eventually(|| {
+            passed += storm(&nodes[..1], path, key);
+            passed >= 100
+        });
+        assert!(all, "{path}: {passed}");
+        assert_eq!(passed + storm(&nodes, path, key), 100, "{path}");
+    }
+    let failures: f64 = nodes.iter().filter_map(|node| node.metric("tollgate_shared_store_failures_total")).sum();
+    assert_eq!(failures, 0.0);
+    let by = |label: &str| {
+        nodes.iter().map(|node| labelled(node, "tollgate_shared_limit_decisions_total", label)).sum::<f64>()
+    };
+    let (before, asked) = (by("by=\"lease\""), by("by=\"store\""));
+    assert_eq!(storm(&nodes, "/plan", "key-wide"), NODES * OFFERED);
+    let (leased, asked) = (by("by=\"lease\"") - before, by("by=\"store\"") - asked);
+    assert!(leased > asked, "{leased} were paid from leases of a hundred, for {asked} Redis was asked");
+}

@@ -36,11 +36,6 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Ends it at once, as a power cut does. What it knew is gone.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
