@@ -15,6 +15,7 @@ use tollgate::explain::{self, Explainer, StoredKeys};
 use tollgate::gateway::key_source::KeySources;
 use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
+use tollgate::store::Place;
 use tollgate::telemetry::{self, Telemetry};
 
 mod commands;
@@ -338,8 +339,9 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
         return ExitCode::from(1);
     };
     let listeners: Vec<SocketAddr> = loaded.config.listeners.iter().map(|listener| listener.address).collect();
-    let keys = match server::keys::store_path_here(&loaded.config, &source) {
-        Some(path) => StoredKeys::look(&path, server::keys::now()),
+    let keys = match server::keys::place_here(&loaded.config, &source) {
+        Some(Place::File(path)) => StoredKeys::look(&path, server::keys::now()),
+        Some(Place::Redis(_)) => StoredKeys::unasked(),
         None => StoredKeys::default(),
     };
     let part = match explain::request::written(&gateway, &listeners, &spoken) {

@@ -13,7 +13,7 @@ use serde::de::value::{Error, StrDeserializer};
 use tollgate::config::Duration;
 use tollgate::server::keys::{self, Refusal, Rotation, Wanted};
 use tollgate::server::{Checked, Source};
-use tollgate::store::{Key, Made, Store, StoreError};
+use tollgate::store::{Key, Made, StoreError};
 
 /// What is to be done with keys.
 #[derive(Debug, Subcommand)]
@@ -120,12 +120,12 @@ fn attempt(command: Command, check: impl Fn(&Source) -> Checked) -> Result<Strin
     let checked = check(&source);
     // To end a key, it is enough to know where the store is: the rest of the file may be at fault.
     let Some(loaded) = &checked.loaded else { return Err(Failure::Configuration(Box::new(checked))) };
-    let Some(store) = keys::store_path_here(&loaded.config, &source) else {
+    let Some(store) = keys::place_here(&loaded.config, &source) else {
         let hint = "add `store: { path: tollgate.db }` and `tollgate upgrade`";
         return Err(Failure::Use(format!("{} has no store: {hint}", file.display())));
     };
     let at_store = |failed: StoreError| {
-        let place = if failed.is_fault() { format!("store {}: ", store.display()) } else { String::new() };
+        let place = if failed.is_fault() { format!("store {store}: ") } else { String::new() };
         Failure::Refused(format!("{place}{failed}"))
     };
     let refused = |refusal: Refusal| match refusal {
@@ -136,7 +136,7 @@ fn attempt(command: Command, check: impl Fn(&Source) -> Checked) -> Result<Strin
         Command::Create(Create { consumer, plan, expires, note, .. }) => {
             let wanted = Wanted { consumer, plan, expires, note };
             let Some(gateway) = &checked.gateway else { return Err(Failure::Configuration(Box::new(checked))) };
-            let made = keys::create(|| Store::open_or_create(&store), gateway, &wanted).map_err(refused)?;
+            let made = keys::create(|| store.open_or_create(), gateway, &wanted).map_err(refused)?;
             Ok(show(&made))
         }
         Command::List { .. } => Ok(table(&keys::list(&store).map_err(at_store)?)),

@@ -76,7 +76,8 @@ pub struct Config {
     /// How a new binary takes over.
     #[serde(default)]
     pub upgrade: Upgrade,
-    /// API keys that come and go while the gateway runs. Absent: only those of this file are known.
+    /// API keys that come and go while the gateway runs, quotas that last, and what many gateways share. Absent: only the
+    /// keys of this file are known.
     #[serde(default)]
     pub store: Option<Store>,
     /// The microservices behind the gateway.
@@ -268,13 +269,51 @@ pub struct Reload {
     pub watch: bool,
 }
 
-/// The file of API keys that `tollgate keys` and the admin listener make and revoke, and of what quotas have used.
+/// What outlives requests and may be shared: the API keys that `tollgate keys` and the admin listener make and revoke,
+/// and what quotas have used, in a file or in a Redis; and in a Redis the counters of all limits, for many gateways
+/// together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// An SQLite file, made at the first start; a relative path begins at the folder of this file. Default:
-    /// `tollgate.db` in systemd's state directory, and outside of systemd in `/var/lib/tollgate`.
+    /// An SQLite file, made at the first start; a relative path begins at the folder of this file. Default, unless
+    /// there is `redis`: `tollgate.db` in systemd's state directory, and outside of systemd in `/var/lib/tollgate`.
     pub path: Option<String>,
+    /// A Redis or Valkey that several gateways share: `redis://[user:password@]host[:6379][/0]`, or `rediss://` over
+    /// TLS. All gateways with the same Redis and `prefix` count limits together. Not beside `path`.
+    pub redis: Option<String>,
+    /// How long a request waits for Redis. Default: 100ms. Only with `redis`.
+    pub timeout: Option<Duration>,
+    /// What holds for limits while Redis does not answer. Default: `local`. Only with `redis`.
+    pub on_store_failure: Option<OnStoreFailure>,
+    /// Whether every request asks Redis. Default: `exact`. Only with `redis`.
+    pub rate_sharing: Option<RateSharing>,
+    /// How every key in Redis begins, 1 to 64 letters, digits, `-`, `_`, `.`. Default: `tollgate`. Only with `redis`.
+    pub prefix: Option<String>,
+}
+
+/// How gateways share the counters of rates and quotas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RateSharing {
+    /// Every request asks: of the requests to all gateways exactly as many pass as a limit says.
+    #[default]
+    Exact,
+    /// A gateway takes up to 2 % of a limit at a time, at most 100 requests, and asks again when they are spent. A quota
+    /// is still never exceeded; a rate by at most what all gateways have taken.
+    Batched,
+}
+
+/// What holds for limits while the shared store does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreFailure {
+    /// Each gateway goes on with counters of its own, from what it has seen itself.
+    #[default]
+    Local,
+    /// Requests pass uncounted.
+    Allow,
+    /// Requests with a limit are answered 503.
+    Deny,
 }
 
 /// How a new binary takes over from a running one.

@@ -28,6 +28,11 @@ impl StoredKeys {
         }
     }
 
+    /// Those of a Redis, which is not asked.
+    pub fn unasked() -> Self {
+        Self { known: None, unknown: Some("the keys in Redis are not asked for, so they are not known".to_owned()) }
+    }
+
     pub(super) fn into_parts(self) -> (Option<Snapshot>, Option<String>) {
         (self.known, self.unknown)
     }

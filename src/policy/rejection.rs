@@ -65,7 +65,7 @@ pub enum Rejection {
     TokenInvalid(HeaderValue),
     /// A valid token without a plan that there is.
     PlanUnknown,
-    /// The keys to verify a token with have not come yet.
+    /// The keys to verify a token with have not come yet, or the store that may know an API key was never read.
     KeysUnavailable,
     /// Too many passwords are being verified.
     PasswordsBusy,
@@ -73,6 +73,8 @@ pub enum Rejection {
     CallerRefused(Option<HeaderValue>),
     /// An auth service does not say who the caller is.
     AuthUnavailable,
+    /// The store of limits that many gateways share does not answer, and nothing passes without it.
+    LimitsUnavailable,
     /// Too many requests of one address, before anything else was looked at.
     Flood,
     /// Limits of the plan or route.
@@ -159,7 +161,7 @@ impl Rejection {
             Self::TransferCoding => 501,
             Self::ServiceReply | Self::BadReply => 502,
             Self::ServiceDown | Self::BodyMemory | Self::UploadDisk => 503,
-            Self::KeysUnavailable | Self::PasswordsBusy | Self::AuthUnavailable => 503,
+            Self::KeysUnavailable | Self::PasswordsBusy | Self::AuthUnavailable | Self::LimitsUnavailable => 503,
             Self::ServiceTimeout => 504,
         }
     }
@@ -188,6 +190,7 @@ impl Rejection {
             Self::PasswordsBusy => "passwords-busy",
             Self::CallerRefused(_) => "caller-refused",
             Self::AuthUnavailable => "auth-unavailable",
+            Self::LimitsUnavailable => "limits-unavailable",
             Self::Flood => "flood",
             Self::Limited(_) => QUOTA_EXCEEDED,
             Self::BodyTooLarge(_) => "body-too-large",
@@ -226,10 +229,11 @@ impl Rejection {
             Self::Forbidden => "This request is not allowed.",
             Self::TokenInvalid(_) => "The token is not valid.",
             Self::PlanUnknown => "There is no plan for this caller.",
-            Self::KeysUnavailable => "Tokens cannot be verified yet; try again.",
+            Self::KeysUnavailable => "Credentials cannot be verified yet; try again.",
             Self::PasswordsBusy => "Too many passwords are being verified; try again.",
             Self::CallerRefused(_) => "It is not known who you are.",
             Self::AuthUnavailable => "It cannot be found out who you are; try again.",
+            Self::LimitsUnavailable => "Limits cannot be checked now; try again.",
             Self::Flood => "Too many requests from this address.",
             Self::Limited(_) => "A limit of your plan or of this route is used up.",
             Self::BodyTooLarge(limit) => return Cow::Owned(format!("The body is larger than {limit} bytes.")),
@@ -266,7 +270,8 @@ impl Rejection {
             | Self::BodyMemory
             | Self::UploadDisk
             | Self::KeysUnavailable
-            | Self::PasswordsBusy => {
+            | Self::PasswordsBusy
+            | Self::LimitsUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Limited(limited) => headers.extend(limited.fields.iter().cloned()),
@@ -439,6 +444,7 @@ mod tests {
             (Rejection::PasswordsBusy, RETRY_AFTER, "1"),
             (Rejection::AuthUnavailable, RETRY_AFTER, "1"),
             (Rejection::CallerRefused(Some(HeaderValue::from_static("Login"))), WWW_AUTHENTICATE, "Login"),
+            (Rejection::LimitsUnavailable, RETRY_AFTER, "1"),
         ] {
             let mut headers = HeaderMap::new();
             rejection.headers(&mut headers);

@@ -1,8 +1,9 @@
 //! Admission: everything between a request's header and its service.
 //!
 //! [`admit`] lists the steps in order; each is one call, and none is switched off by an earlier one. It takes no
-//! `Session`, so it is tested without a server. It waits only where another machine has to be asked, for the keys of a
-//! token or who calls, and for passwords. Such waits are boxed, so that a request without them does not carry their space. A route whose contract reads the body gets a [`Pending`] first, which
+//! `Session`, so it is tested without a server. It waits only where another machine has to be asked (for the keys of a
+//! token, for who calls, for limits that many gateways share) and for passwords. Such waits are boxed, so that a request
+//! without them does not carry their space. A route whose contract reads the body gets a [`Pending`] first, which
 //! becomes an [`Admission`] when the body is there: all violations are told at once.
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
@@ -13,6 +14,7 @@ mod authorise;
 mod message;
 mod observe;
 mod password;
+pub(super) mod shared;
 mod stored;
 #[cfg(test)]
 pub(super) mod tests;
@@ -319,8 +321,12 @@ async fn limit(
     if claims.is_empty() {
         return Ok(None);
     }
-    match state.limiter.decide(&claims, now) {
-        Ok(granted) => Ok(Some(Held::of(granted))),
+    let decided = match &state.shared {
+        None => state.limiter.decide(&claims, now).map(Held::of),
+        Some(limits) => Box::pin(shared::decide(state, limits, &claims, now)).await?,
+    };
+    match decided {
+        Ok(held) => Ok(Some(held)),
         Err(refused) => {
             let owner = trail.consumer.as_ref().and_then(|consumer| consumer.plan.as_ref());
             let owner = owner.map_or(&*route.name, |plan| &*plan.name);

@@ -12,6 +12,7 @@ use crate::gateway::{Consumer, Gateway, Route, Target};
 use crate::policy::authorise::Condition;
 use crate::policy::limit::headers::{self, Fields};
 use crate::policy::limit::{Granted, Permit, Refused};
+use crate::store::shared::SharedPermit;
 
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
@@ -120,23 +121,26 @@ pub enum Asked {
 }
 
 /// What limits granted, apart from the limits themselves.
+#[derive(Default)]
 pub struct Held {
     /// What the client is told of them.
     pub fields: Fields,
     /// The places in flight; free when this is dropped.
     pub permit: Permit,
+    /// Those that are counted with other gateways.
+    pub places: SharedPermit,
 }
 
 impl Held {
     /// Takes the permit, and writes down what the client is told.
     pub fn of(granted: Granted<'_>) -> Self {
-        Self { fields: headers::fields(&granted.standings), permit: granted.permit }
+        Self { fields: headers::fields(&granted.standings), permit: granted.permit, ..Self::default() }
     }
 
     /// Writes down what the client is told of limits that are used up and let it pass nevertheless. It holds nothing,
     /// since nothing was spent.
     pub fn passed_over(refused: &Refused<'_>) -> Self {
-        Self { fields: headers::fields(&refused.standings), permit: Permit::default() }
+        Self { fields: headers::fields(&refused.standings), ..Self::default() }
     }
 }
 

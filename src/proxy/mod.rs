@@ -53,6 +53,7 @@ use exchange::{Asked, Exchange, InFlight, PassedOver};
 use occasion::{Occasion, Serving};
 use reply::model;
 
+pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
@@ -68,6 +69,8 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// All limit counters.
     pub limiter: Arc<Limiter>,
+    /// The counters that other gateways share, where they do.
+    pub shared: Option<SharedLimits>,
     /// The clock of the limits.
     pub clock: Clock,
     /// Open client connections.
@@ -100,6 +103,7 @@ impl State {
             stored_keys: None,
             telemetry,
             limiter: Limiter::new(),
+            shared: None,
             clock: Clock::start(),
             connections: Arc::new(Connections::default()),
             bodies: Arc::new(Budget::default()),

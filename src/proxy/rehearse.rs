@@ -145,7 +145,7 @@ impl Step {
             | Rejection::CallerRefused(_)
             | Rejection::AuthUnavailable => Self::Caller,
             Rejection::Forbidden => Self::Conditions,
-            Rejection::Limited(_) => Self::Limits,
+            Rejection::Limited(_) | Rejection::LimitsUnavailable => Self::Limits,
             Rejection::BodyTooLarge(_)
             | Rejection::BodyTimeout
             | Rejection::BodyMemory

@@ -1,8 +1,8 @@
 //! What operators do with the keys of the store: the same for `tollgate keys` and for the admin listener.
 //!
 //! The store knows names only; whether a consumer and a plan exist is asked of a generation here, before a key is made
-//! for them. Every call opens the file anew, so that one that was replaced is not written into by mistake; the gateway
-//! notices the change like one of another process (`super::store`).
+//! for them. Every call opens the store anew, so that a file that was replaced is not written into by mistake; the gateway
+//! notices the change like one of another process (`super::store`, `super::shared_keys`).
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Duration};
 use crate::gateway::{Gateway, Named};
-use crate::store::{Entropy, Key, Made, NewKey, Store, StoreError};
+use crate::store::{self, Entropy, Key, Made, NewKey, Place, StoreError};
 
 use super::Source;
 
@@ -65,9 +65,9 @@ pub enum Refusal {
     Random,
 }
 
-/// Where the store of a configuration is; `None` when it has none. `state_directory` is what systemd says.
+/// Where the file of a configuration's store is; `None` when it has none. `state_directory` is what systemd says.
 pub fn store_path(config: &Config, source: &Source, state_directory: Option<&str>) -> Option<PathBuf> {
-    let store = config.store.as_ref()?;
+    let store = config.store.as_ref().filter(|store| store.redis.is_none())?;
     let Some(path) = &store.path else {
         // systemd separates several by colons; the first is the unit's own.
         let directory = state_directory.and_then(|list| list.split(':').next()).filter(|first| !first.is_empty());
@@ -80,9 +80,12 @@ pub fn store_path(config: &Config, source: &Source, state_directory: Option<&str
     Some(folder.join(path))
 }
 
-/// The same for this process.
-pub fn store_path_here(config: &Config, source: &Source) -> Option<PathBuf> {
-    store_path(config, source, std::env::var("STATE_DIRECTORY").ok().as_deref())
+/// Where the keys of a configuration are for this process; `None` when it has no store.
+pub fn place_here(config: &Config, source: &Source) -> Option<Place> {
+    if let Some(redis) = config.store.as_ref().and_then(super::shared::redis) {
+        return Some(Place::Redis(redis));
+    }
+    store_path(config, source, std::env::var("STATE_DIRECTORY").ok().as_deref()).map(Place::File)
 }
 
 /// Makes a key for a consumer that this generation knows, or for one that has one of its plans. `open` opens the store
@@ -91,7 +94,7 @@ pub fn store_path_here(config: &Config, source: &Source) -> Option<PathBuf> {
 /// # Errors
 /// Why not.
 pub fn create(
-    open: impl FnOnce() -> Result<Store, StoreError>,
+    open: impl FnOnce() -> Result<store::Keys, StoreError>,
     gateway: &Gateway,
     wanted: &Wanted,
 ) -> Result<Made, Refusal> {
@@ -109,26 +112,26 @@ pub fn create(
 ///
 /// # Errors
 /// What is wrong with the store.
-pub fn list(path: &Path) -> Result<Vec<Key>, StoreError> {
-    Store::open(path)?.list()
+pub fn list(place: &Place) -> Result<Vec<Key>, StoreError> {
+    place.open()?.list()
 }
 
 /// Ends a key.
 ///
 /// # Errors
 /// Why not.
-pub fn revoke(path: &Path, name: &str) -> Result<Key, StoreError> {
-    Store::open(path)?.revoke(name, now())
+pub fn revoke(place: &Place, name: &str) -> Result<Key, StoreError> {
+    place.open()?.revoke(name, now())
 }
 
 /// Makes a key in place of another, which stays good for a while.
 ///
 /// # Errors
 /// Why not.
-pub fn rotate(path: &Path, name: &str, rotation: Rotation) -> Result<Made, Refusal> {
+pub fn rotate(place: &Place, name: &str, rotation: Rotation) -> Result<Made, Refusal> {
     let grace = rotation.grace.map_or(GRACE, seconds);
     let lifetime = rotation.expires.map(seconds);
-    Ok(Store::open(path)?.rotate(name, grace, lifetime, &entropy()?, now())?)
+    Ok(place.open()?.rotate(name, grace, lifetime, &entropy()?, now())?)
 }
 
 /// What operators see of a key, as JSON.
@@ -204,7 +207,7 @@ mod tests {
             let (loading, ..) = crate::config::load_text("t", "{version: 1, listeners: []}");
             let mut config = loading.whole().unwrap().config;
             assert_eq!(store_path(&config, source, state_directory), None);
-            config.store = Some(Section { path: path.map(str::to_owned) });
+            config.store = Some(Section { path: path.map(str::to_owned), ..Section::default() });
             let found = store_path(&config, source, state_directory);
             assert_eq!(found.as_deref(), Some(Path::new(expected)), "{path:?} {state_directory:?}");
         }

@@ -3,13 +3,16 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes and saves quotas in it, `upgrade` hands over to the next process, `signals` decides when to leave.
+//! changes and saves quotas in it, `shared` and `shared_keys` what many gateways have in one Redis, `upgrade` hands over to
+//! the next process, `signals` decides when to leave.
 
 mod admin;
 pub mod key_fetch;
 pub mod keys;
 mod listeners;
 mod reload;
+mod shared;
+mod shared_keys;
 mod signals;
 mod store;
 mod supervisor;
@@ -24,14 +27,15 @@ use log::info;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
-use pingora::services::background::background_service;
+use pingora::services::background::{BackgroundService, background_service};
 use tokio::sync::Notify;
 
 use crate::config::{self, Color, Config, Loading, Report, Sources};
 use crate::demo;
 use crate::gateway::key_source::KeySources;
 use crate::gateway::{self, Gateway, Surroundings};
-use crate::proxy::{GuardedApp, Listening, Proxy, State, UploadDisk};
+use crate::proxy::{GuardedApp, Listening, Proxy, SharedLimits, State, UploadDisk};
+use crate::store::{Place, Snapshot};
 use crate::telemetry::{AccessLog, Telemetry};
 
 use listeners::{Acceptance, Bound, Held, WithListener};
@@ -183,7 +187,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
             return Err(failed);
         }
     };
-    let Prepared { state, reloader, public, admin, store, held, upgrade_socket } = prepared;
+    let Prepared { state, reloader, public, admin, following, held, upgrade_socket } = prepared;
     let acceptance = Acceptance::new();
     let served = Arc::new(Notify::new());
     let next = upgrade_socket.zip(setup.program).map(|(path, program)| (path, program, held));
@@ -196,23 +200,13 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
         add_admin(&mut server, app, bound, &acceptance);
     }
-    let keeper = store.map(|look| background_service("store", store::Keeper::new(Arc::clone(&state), look)));
-    let last_save = keeper.as_ref().map(|keeper| keeper.task());
-    if let Some(mut keeper) = keeper {
-        keeper.threads = Some(1);
-        server.add_service(keeper);
-    }
+    let last_save = add_store(&mut server, &state, following);
     if let Demo::On(listener) = setup.demo {
         add_demo(&mut server, listener, &acceptance)?;
     }
-    let fetcher = key_fetch::Fetcher::new(Arc::clone(&state));
-    let mut fetcher = background_service("keys", fetcher);
-    fetcher.threads = Some(1);
-    server.add_service(fetcher);
+    add_task(&mut server, "keys", key_fetch::Fetcher::new(Arc::clone(&state)));
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession);
-    let mut supervisor = background_service("supervisor", supervisor);
-    supervisor.threads = Some(1);
-    server.add_service(supervisor);
+    add_task(&mut server, "supervisor", supervisor);
     let leave = signals::Leave::new(Arc::clone(&state), acceptance, served);
     server.run(RunArgs { shutdown_signal: Box::new(leave) });
     if let Some(keeper) = last_save {
@@ -229,10 +223,17 @@ struct Prepared {
     reloader: Arc<Reloader>,
     public: Vec<Bound>,
     admin: Option<BoundAdmin>,
-    store: Option<store::Look>,
+    following: Following,
     /// Second handles of the listening sockets.
     held: Vec<Held>,
     upgrade_socket: Option<PathBuf>,
+}
+
+/// The store whose keys are followed, as it was seen at the start.
+enum Following {
+    Nothing,
+    File(store::Look),
+    Redis(shared_keys::Seen),
 }
 
 /// The listener for operators.
@@ -256,9 +257,10 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
     };
-    let path = keys::store_path_here(&loaded.config, source);
-    let opened = path.as_deref().map(store::Look::begin).transpose().map_err(StartError::Machine)?;
-    let (mut store, stored_keys) = opened.map(|(look, keys)| (look, ArcSwap::from_pointee(keys))).unzip();
+    let shared = loaded.config.store.as_ref().map(shared::limits).transpose().map_err(StartError::Machine)?.flatten();
+    let place = keys::place_here(&loaded.config, source);
+    let (mut following, stored_keys) =
+        follow(place.as_ref(), shared.as_ref(), &telemetry).map_err(StartError::Machine)?;
     store::warn_of_shared(&loaded.config, stored_keys.as_ref(), &mut checked.report);
     for (line, warning) in checked.report.lines(&checked.sources) {
         log::warn!("configuration line {line}: {warning}");
@@ -274,18 +276,39 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     let admin = loaded.config.admin.as_ref().map(|admin| bind(Role::Admin, admin.address)).transpose()?;
     let (admin, held_admin) = admin.unzip();
     held.extend(held_admin);
-    let state = Arc::new(State { stored_keys, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
-    if let Some(look) = &mut store {
+    let state =
+        Arc::new(State { stored_keys, shared, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
+    if let Following::File(look) = &mut following {
         look.restore_quotas(&state.limiter, &state.clock).map_err(StartError::Machine)?;
     }
     let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
-    let keys = path.map(|path| admin::Keys::new(Arc::clone(&state), path, token));
+    let keys = place.map(|place| admin::Keys::new(Arc::clone(&state), place, token));
     let admin = admin.map(|bound| BoundAdmin { bound, keys });
     let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
     let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
     let upgrade_socket = upgrade::socket_path(&loaded.config, source, runtime_directory.as_deref());
     upgrade_socket.as_deref().map_or(Ok(()), upgrade::prepare).map_err(StartError::Machine)?;
-    Ok(Prepared { state, reloader, public, admin, store, held, upgrade_socket })
+    Ok(Prepared { state, reloader, public, admin, following, held, upgrade_socket })
+}
+
+/// Reads the keys of the store, where there is one.
+fn follow(
+    place: Option<&Place>,
+    shared: Option<&SharedLimits>,
+    telemetry: &Telemetry,
+) -> Result<(Following, Option<ArcSwap<Snapshot>>), String> {
+    let (following, keys) = match (place, shared) {
+        (Some(Place::File(path)), _) => {
+            let (look, keys) = store::Look::begin(path)?;
+            (Following::File(look), keys)
+        }
+        (Some(Place::Redis(_)), Some(limits)) => {
+            let (seen, keys) = shared::begin(limits, telemetry)?;
+            (Following::Redis(seen), keys)
+        }
+        (Some(Place::Redis(_)), None) | (None, _) => return Ok((Following::Nothing, None)),
+    };
+    Ok((following, Some(ArcSwap::from_pointee(keys))))
 }
 
 fn state(
@@ -350,6 +373,28 @@ fn add_admin(server: &mut Server, app: admin::Admin, bound: Bound, acceptance: &
     service.add_tcp(&bound.address.to_string());
     info!("listening address={} listener=admin", bound.address);
     server.add_service(WithListener::new(service, vec![bound], acceptance));
+}
+
+/// Follows the store; the task that saves quotas a last time, where there is one.
+fn add_store(server: &mut Server, state: &Arc<State>, following: Following) -> Option<Arc<store::Keeper>> {
+    match following {
+        Following::Nothing => None,
+        Following::File(look) => Some(add_task(server, "store", store::Keeper::new(Arc::clone(state), look))),
+        Following::Redis(seen) => {
+            add_task(server, "shared", shared::Warden::new(Arc::clone(state)));
+            add_task(server, "store", shared_keys::SharedKeeper::new(Arc::clone(state), seen));
+            None
+        }
+    }
+}
+
+/// A background task with a runtime of its own.
+fn add_task<T: BackgroundService + Send + Sync + 'static>(server: &mut Server, name: &str, task: T) -> Arc<T> {
+    let mut service = background_service(name, task);
+    service.threads = Some(1);
+    let task = service.task();
+    server.add_service(service);
+    task
 }
 
 fn add_demo(server: &mut Server, listener: std::net::TcpListener, acceptance: &Acceptance) -> Result<(), StartError> {

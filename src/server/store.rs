@@ -220,7 +220,7 @@ impl BackgroundService for Keeper {
 }
 
 /// Says which keys are refused although they are good: the configuration has neither their consumer nor their plan.
-fn warn_of_ownerless(snapshot: &Snapshot, gateway: &Gateway) {
+pub fn warn_of_ownerless(snapshot: &Snapshot, gateway: &Gateway) {
     let mut ownerless: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for live in snapshot.keys() {
         let (consumer, plan) = (&*live.holder.consumer, live.holder.plan.as_deref());

@@ -19,21 +19,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::policy::api_key;
 use crate::policy::authenticate::{Digest, digest};
-use crate::policy::limit::Subject;
 
 pub use counters::Saved;
 
 use schema::{Absent, prepare};
 
-use super::{
-    Entropy, Holder, KEEP_ENDED, Key, LONGEST_NAME, LONGEST_NOTE, Live, MOST_KEYS, Made, NewKey, Snapshot, Status,
-    StoreError,
-};
+use super::{Entropy, Holder, KEEP_ENDED, Key, Live, MOST_KEYS, Made, NewKey, Snapshot, StoreError, rules};
 
 /// How long to wait for another process that writes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -131,7 +125,7 @@ impl Store {
             let holder = match holders.get(&holder) {
                 Some(known) => Arc::clone(known),
                 None => {
-                    let made = Arc::new(make_holder(&holder)?);
+                    let made = Arc::new(rules::holder(&holder.0, holder.1.as_deref())?);
                     holders.insert(holder, Arc::clone(&made));
                     made
                 }
@@ -193,12 +187,7 @@ impl Store {
     ) -> Result<Made, StoreError> {
         let change = self.change()?;
         let old = find(&change, name)?;
-        match old.status(now) {
-            Status::Active => {}
-            ended @ (Status::Expired | Status::Revoked) => return Err(StoreError::Ended(ended)),
-        }
-        let lifetime = lifetime.or_else(|| old.expires.map(|expires| expires.saturating_sub(old.created)));
-        let new = NewKey { consumer: &old.consumer, plan: old.plan.as_deref(), note: &old.note, lifetime };
+        let new = rules::successor(&old, lifetime, now)?;
         let made = insert(&change, &new, entropy, now)?;
         let ends = now.saturating_add(grace);
         change
@@ -246,44 +235,23 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
 }
 
 fn insert(change: &Transaction<'_>, new: &NewKey<'_>, entropy: &Entropy, now: i64) -> Result<Made, StoreError> {
-    check_name(new.consumer, "a consumer's name is 1 to 128 printable ASCII characters")?;
-    new.plan.map_or(Ok(()), |plan| check_name(plan, "a plan's name is 1 to 128 printable ASCII characters"))?;
-    if new.note.len() > LONGEST_NOTE || new.note.chars().any(char::is_control) {
-        return Err(StoreError::Text("a note is at most 256 bytes without control characters"));
-    }
+    let (made, digest) = rules::make(new, entropy, now)?;
+    let key = &made.key;
     change.execute("DELETE FROM keys WHERE coalesce(revoked, expires) < ?1", [now.saturating_sub(KEEP_ENDED)])?;
     let rows: i64 = change.query_row("SELECT count(*) FROM keys", [], |row| row.get(0))?;
     if usize::try_from(rows).is_ok_and(|rows| rows >= MOST_KEYS) {
         return Err(StoreError::Full);
     }
-    let secret = api_key::make(&entropy.secret);
-    let key = Key {
-        id: entropy.id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        prefix: api_key::shown(&secret).to_owned(),
-        consumer: new.consumer.to_owned(),
-        plan: new.plan.map(str::to_owned),
-        note: new.note.to_owned(),
-        created: now,
-        expires: new.lifetime.map(|lifetime| now.saturating_add(lifetime)),
-        revoked: None,
-    };
     let inserted = change.execute(
         "INSERT INTO keys (digest, id, prefix, consumer, plan, note, created, expires)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![digest(secret.as_bytes()), key.id, key.prefix, key.consumer, key.plan, key.note, now, key.expires],
+        params![digest, key.id, key.prefix, key.consumer, key.plan, key.note, now, key.expires],
     );
     match inserted {
-        Ok(_) => Ok(Made { secret, key }),
+        Ok(_) => Ok(made),
         Err(twice) if twice.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Err(StoreError::Exists),
         Err(failed) => Err(failed.into()),
     }
-}
-
-/// The rules of names in the configuration file.
-fn check_name(name: &str, rule: &'static str) -> Result<(), StoreError> {
-    let printable = name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    let good = printable && (1..=LONGEST_NAME).contains(&name.len()) && name.trim() == name;
-    if good { Ok(()) } else { Err(StoreError::Text(rule)) }
 }
 
 fn find(change: &Transaction<'_>, name: &str) -> Result<Key, StoreError> {
@@ -311,16 +279,5 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Key> {
         created: row.get(5)?,
         expires: row.get(6)?,
         revoked: row.get(7)?,
-    })
-}
-
-fn make_holder((consumer, plan): &(String, Option<String>)) -> Result<Holder, StoreError> {
-    let name_header = HeaderValue::from_str(consumer)
-        .map_err(|_| StoreError::Damaged("the name of a consumer cannot be a header's value".to_owned()))?;
-    Ok(Holder {
-        consumer: consumer.as_str().into(),
-        plan: plan.as_deref().map(Into::into),
-        name_header,
-        subject: Subject::consumer(consumer),
     })
 }

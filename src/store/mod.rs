@@ -1,6 +1,7 @@
-//! The embedded store: API keys that come and go while the gateway runs, and quotas that outlive it.
+//! The store: API keys that come and go while the gateway runs and quotas that outlive it, in a file ([`Store`]) or in a
+//! Redis that many gateways share ([`shared`], which counts all limits for them). [`Place`] says where.
 //!
-//! One SQLite file (`database`). Keys are written by `tollgate keys` and by the admin listener, and read by the gateway
+//! The file is SQLite (`database`). Keys are written by `tollgate keys` and by the admin listener, and read by the gateway
 //! whenever somebody else has changed them. Of a key it holds the SHA-256, an id, the beginning that may be shown, whose
 //! it is and until when it is good; never the key. Of quotas (calendar days and months; rates and concurrency are not
 //! here) it holds what was used, under fingerprints of limit and subject; every gateway adds what it has used.
@@ -14,6 +15,9 @@
 //! bit by bit with later saves.
 
 mod database;
+mod place;
+mod rules;
+pub mod shared;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -23,6 +27,7 @@ use std::io;
 use thiserror::Error;
 
 pub use database::{Saved, Store};
+pub use place::{Keys, Place, Redis};
 pub use snapshot::{Holder, Live, Snapshot};
 
 /// Rows of the store: keys that are good, and those that ended lately.
@@ -145,6 +150,9 @@ pub enum StoreError {
     /// SQLite could not do it: locked for too long, disk full, ….
     #[error("{0}")]
     Database(rusqlite::Error),
+    /// Redis could not do it.
+    #[error("{0}")]
+    Redis(String),
     /// No key is called so.
     #[error("no key has this id or prefix")]
     Unknown,
@@ -174,7 +182,8 @@ impl StoreError {
             | Self::Newer { .. }
             | Self::ReadOnly
             | Self::Damaged(_)
-            | Self::Database(_) => true,
+            | Self::Database(_)
+            | Self::Redis(_) => true,
             Self::Unknown | Self::Ambiguous | Self::Ended(_) | Self::Exists | Self::Full | Self::Text(_) => false,
         }
     }
@@ -184,6 +193,12 @@ impl StoreError {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
         let Self::Database(error) = self else { return false };
         matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull))
+    }
+}
+
+impl From<shared::Fault> for StoreError {
+    fn from(fault: shared::Fault) -> Self {
+        Self::Redis(fault.to_string())
     }
 }
 

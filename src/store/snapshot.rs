@@ -13,6 +13,7 @@ use crate::policy::limit::Subject;
 #[derive(Debug, Default)]
 pub struct Snapshot {
     keys: HashMap<Digest, Live, ahash::RandomState>,
+    unread: bool,
 }
 
 /// A key that was good when the snapshot was taken.
@@ -40,6 +41,16 @@ pub struct Holder {
 }
 
 impl Snapshot {
+    /// In place of keys that could not be read yet.
+    pub fn unread() -> Self {
+        Self { unread: true, ..Self::default() }
+    }
+
+    /// Whether nobody knows which keys are good.
+    pub fn is_unread(&self) -> bool {
+        self.unread
+    }
+
     /// The key with this digest, if it is good at this time.
     pub fn find(&self, digest: &Digest, now: i64) -> Option<&Live> {
         let (stored, live) = self.keys.get_key_value(digest)?;

@@ -24,6 +24,9 @@ const REQUEST_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 /// Seconds. The gateway's own share is microseconds; the upper half shows slow uploads.
 const GATEWAY_BUCKETS: [f64; 11] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.5, 5.0];
 
+/// Seconds. A Redis near by answers in a fraction of a millisecond; nobody waits for one longer than its timeout.
+const STORE_BUCKETS: [f64; 10] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1];
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -79,6 +82,12 @@ pub struct Telemetry {
     pub quota_unsaved: IntGauge,
     /// Use of quotas that is never saved, because there was no room for its counter.
     pub quota_dropped: IntCounter,
+    shared_store_up: IntGaugeVec,
+    /// Requests whose limits the shared store did not decide because it failed.
+    pub shared_store_failures: IntCounter,
+    /// Seconds that decisions of the shared store took.
+    pub shared_store_seconds: Histogram,
+    limits_decided: [IntCounter; DecidedBy::ALL.len()],
     generation: IntGauge,
     reload_successful: IntGauge,
     reload_timestamp: IntGauge,
@@ -109,12 +118,45 @@ impl ReloadResult {
     }
 }
 
+/// Who decided on limits that many gateways share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// The store.
+    Store,
+    /// This gateway, from what it has leased of the store.
+    Lease,
+    /// This gateway alone, because the store failed.
+    Local,
+    /// Nobody: it failed, and everything passes then.
+    Nobody,
+}
+
+impl DecidedBy {
+    const ALL: [Self; 4] = [Self::Store, Self::Lease, Self::Local, Self::Nobody];
+
+    /// The metric label.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Lease => "lease",
+            Self::Local => "local",
+            Self::Nobody => "nobody",
+        }
+    }
+}
+
 impl Telemetry {
     /// Registers every metric. `version` and `revision` are shown by `tollgate_build_info`.
     pub fn new(version: &str, revision: &str) -> Self {
         let registry = Registry::new();
         let build = int_gauges(&registry, "tollgate_build_info", "What runs", &["version", "revision"]);
         build.with_label_values(&[version, revision]).set(1);
+        let decided = counters(
+            &registry,
+            "tollgate_shared_limit_decisions_total",
+            "Decisions on limits that gateways share, by who made them",
+            &["by"],
+        );
         let telemetry = Self {
             requests: counters(
                 &registry,
@@ -272,6 +314,24 @@ impl Telemetry {
                 "tollgate_quota_dropped_total",
                 "Use of quotas that is never saved, because there was no room for its counter",
             ),
+            shared_store_up: int_gauges(
+                &registry,
+                "tollgate_shared_store_up",
+                "1 while the store that gateways share answers",
+                &["store"],
+            ),
+            shared_store_failures: counter(
+                &registry,
+                "tollgate_shared_store_failures_total",
+                "Times at which the shared store was asked and failed",
+            ),
+            shared_store_seconds: histogram(
+                &registry,
+                "tollgate_shared_store_duration_seconds",
+                "Time in which the shared store decided on limits",
+                &STORE_BUCKETS,
+            ),
+            limits_decided: DecidedBy::ALL.map(|by| decided.with_label_values(&[by.label()])),
             generation: int_gauge(&registry, "tollgate_config_generation", "Number of the generation that serves"),
             reload_successful: int_gauge(
                 &registry,
@@ -322,6 +382,16 @@ impl Telemetry {
     /// The counter of requests that one policy of a plan or route would have refused, were it not only observed.
     pub fn limit_observed(&self, owner: &str, policy: &str) -> IntCounter {
         self.limit_observed_refusals.with_label_values(&[owner, policy])
+    }
+
+    /// Counts a decision on shared limits.
+    pub fn limits_decided(&self, by: DecidedBy) {
+        self.limits_decided[by as usize].inc();
+    }
+
+    /// Notes whether the shared store answers.
+    pub fn shared_store_up(&self, up: bool) {
+        self.shared_store_up.with_label_values(&["redis"]).set(i64::from(up));
     }
 
     /// The counter of tokens that an authenticator refused for one reason.
@@ -525,6 +595,13 @@ fn int_gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> I
 fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     let metric = HistogramVec::new(options, &["route"]).expect("names and labels are valid constants");
+    register(registry, metric.clone());
+    metric
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    let metric = Histogram::with_opts(options).expect("names are valid constants");
     register(registry, metric.clone());
     metric
 }

@@ -10,4 +10,4 @@ mod metrics;
 
 pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed, WouldRefuse};
 pub use log::{escape_json, install};
-pub use metrics::{ReloadResult, RouteMetrics, Telemetry};
+pub use metrics::{DecidedBy, ReloadResult, RouteMetrics, Telemetry};

@@ -168,7 +168,7 @@ fn reloads_during_a_storm_let_no_further_request_through() {
 
 /// A service that holds its requests until it is opened, and knows how many there were at once.
 #[derive(Default)]
-struct Gate {
+pub struct Gate {
     state: Mutex<Inside>,
     changed: Condvar,
 }
@@ -181,7 +181,8 @@ struct Inside {
 }
 
 impl Gate {
-    fn pass(&self) {
+    /// Holds a request.
+    pub fn pass(&self) {
         let mut state = self.state.lock().unwrap();
         state.now += 1;
         state.most = state.most.max(state.now);
@@ -189,16 +190,19 @@ impl Gate {
         state.now -= 1;
     }
 
-    fn open(&self) {
+    /// Lets all go on.
+    pub fn open(&self) {
         self.state.lock().unwrap().open = true;
         self.changed.notify_all();
     }
 
-    fn now(&self) -> usize {
+    /// How many are inside.
+    pub fn now(&self) -> usize {
         self.state.lock().unwrap().now
     }
 
-    fn most(&self) -> usize {
+    /// How many were inside at once.
+    pub fn most(&self) -> usize {
         self.state.lock().unwrap().most
     }
 }

@@ -17,6 +17,7 @@
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
+//! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
@@ -54,6 +55,7 @@ mod quotas;
 mod raw;
 mod reload;
 mod schema;
+mod shared;
 mod suite;
 mod tokens;
 mod upgrade;

@@ -8,6 +8,7 @@ pub mod client;
 pub mod gateway;
 pub mod multipart;
 pub mod origin;
+pub mod redis;
 mod tests;
 pub mod wire;
 

@@ -121,16 +121,17 @@ fn snippet<'a>(
         .annotation(AnnotationKind::Primary.span(start..end).label(problem.help.as_deref()))
 }
 
-/// A line with stars for the value of every key `secret` and `hash`, byte by byte, so that everything keeps its place. A
-/// placeholder stays: it is not the secret.
+/// A line with stars for the value of every key `secret` and `hash`, and of every key `redis` that may hold a password,
+/// byte by byte, so that everything keeps its place. A placeholder stays: it is not the secret.
 fn without_secrets(line: &str) -> Cow<'_, str> {
-    let shown = starred(Cow::Borrowed(line), "secret", &[',', '}']);
+    let shown = starred(Cow::Borrowed(line), "secret", &[',', '}'], |_| true);
     // The hash of a password may stand without quotes, with commas in it.
-    starred(shown, "hash", &[' ', '}'])
+    let shown = starred(shown, "hash", &[' ', '}'], |_| true);
+    starred(shown, "redis", &[',', '}'], |value| value.contains('@'))
 }
 
-/// Stars the values of a key; without quotes a value ends before one of `ends`.
-fn starred<'l>(line: Cow<'l, str>, key: &str, ends: &[char]) -> Cow<'l, str> {
+/// Stars the secret values of a key; without quotes a value ends before one of `ends`.
+fn starred<'l>(line: Cow<'l, str>, key: &str, ends: &[char], is_secret: impl Fn(&str) -> bool) -> Cow<'l, str> {
     let mut shown = line;
     let mut from = 0;
     while let Some(found) = shown[from..].find(key) {
@@ -146,7 +147,8 @@ fn starred<'l>(line: Cow<'l, str>, key: &str, ends: &[char]) -> Cow<'l, str> {
             _ => value.find(ends).unwrap_or(value.len()),
         };
         from = start + length;
-        if !value.trim_start_matches(['"', '\'']).starts_with("${") {
+        let is_placeholder = value.trim_start_matches(['"', '\'']).starts_with("${");
+        if !is_placeholder && is_secret(&value[..length]) {
             shown.to_mut().replace_range(start..start + length, &"*".repeat(length));
         }
     }
@@ -173,6 +175,9 @@ mod tests {
             ("[{ hash: \"$2y$05$a,b\" }]", "[{ hash: ************ }]"),
             ("  hash: ${env:HASH}", "  hash: ${env:HASH}"),
             ("  hash: { type: string }", "  hash: { type: string }"),
+            ("store: { redis: redis://:ab@c:1, timeout: 1s }", "store: { redis: ***************, timeout: 1s }"),
+            ("  redis: redis://c:1", "  redis: redis://c:1"),
+            ("  redis: ${env:URL}", "  redis: ${env:URL}"),
         ] {
             assert_eq!(without_secrets(line), shown, "{line}");
         }

@@ -187,12 +187,52 @@ fn check_store(config: &Config, report: &mut Report) {
             .by_itself()
             .help("for example `/var/lib/tollgate/tollgate.db`");
     }
+    config.store.iter().for_each(|store| check_shared(store, report));
     if config.store.is_none() && config.admin.as_ref().is_some_and(|admin| admin.token_sha256.is_some()) {
         report
             .warning(token, "without a store this token is good for nothing")
             .on_key()
             .given(store)
             .help("add `store: {}`");
+    }
+}
+
+/// What the store is, and whether each key beside it means something.
+fn check_shared(store: &config::Store, report: &mut Report) {
+    let place = || Place::root().key("store");
+    let Some(url) = &store.redis else {
+        let idle = [
+            ("timeout", store.timeout.is_some()),
+            ("on_store_failure", store.on_store_failure.is_some()),
+            ("rate_sharing", store.rate_sharing.is_some()),
+            ("prefix", store.prefix.is_some()),
+        ];
+        for (key, _) in idle.into_iter().filter(|(_, written)| *written) {
+            let problem = report.error(place().key(key), format!("`{key}` is for a store in Redis"));
+            problem.on_key().given(place().key("redis")).help("add `redis: redis://host:6379`");
+        }
+        return;
+    };
+    if store.path.is_some() {
+        let problem = report.error(place().key("redis"), "a store is a file or a Redis, not both");
+        problem.on_key().given(place().key("path")).help("keep one of `path`, `redis`");
+    }
+    // The URL may hold a password, so nothing of it is repeated.
+    let known = ["redis://", "rediss://", "valkey://", "valkeys://"].iter().any(|scheme| url.starts_with(scheme));
+    if !known || url.parse::<redis::ConnectionInfo>().is_err() {
+        report
+            .error(place().key("redis"), "this is no URL of a Redis")
+            .by_itself()
+            .help("for example `redis://127.0.0.1:6379`, or `rediss://user:password@host:6380/0` over TLS");
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if let Some(prefix) =
+        store.prefix.as_deref().filter(|prefix| !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(allowed))
+    {
+        report
+            .error(place().key("prefix"), format!("`{prefix}` cannot begin the names of keys"))
+            .by_itself()
+            .help("1 to 64 letters, digits, `-`, `_`, `.`");
     }
 }
 

@@ -275,7 +275,7 @@ impl Limiter {
 }
 
 impl<'a> Standing<'a> {
-    fn new(limit: &'a Limit, outcome: Outcome) -> Self {
+    pub(super) fn new(limit: &'a Limit, outcome: Outcome) -> Self {
         let verdict = if outcome.refusal.is_some() { Verdict::Refused } else { Verdict::Passed };
         Self { limit, remaining: outcome.remaining, reset_seconds: outcome.reset_seconds, verdict }
     }

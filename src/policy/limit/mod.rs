@@ -12,13 +12,15 @@
 //! Time comes in from outside as [`Now`]. Rates and concurrency end with the process. Quotas can outlive it and be shared
 //! by processes with one store: [`Limiter::keep_journals`] notes what they use, so that somebody else can save it and
 //! merge what others saved (`server::store`); requests never wait for that. Such a quota is exact within a process; of
-//! what other processes admit it knows as soon as that was saved and merged.
+//! what other processes admit it knows as soon as that was saved and merged. What another machine needs to
+//! keep all of them for many is in [`shared`].
 
 pub mod headers;
 mod journal;
 mod limiter;
 mod rate;
 mod shard;
+pub mod shared;
 mod subject;
 mod table;
 #[cfg(test)]
@@ -93,9 +95,15 @@ pub enum LimitFault {
 
 #[derive(Debug)]
 enum Rule {
-    Rate(Bucket),
+    Rate {
+        bucket: Bucket,
+        /// The same in the units of counters that another machine keeps.
+        shared: Bucket,
+    },
     Quota(Quota),
-    Concurrency { max: u32 },
+    Concurrency {
+        max: u32,
+    },
 }
 
 /// What a limit says to one claim.
@@ -145,7 +153,8 @@ impl Limit {
     pub fn rate(identity: &str, name: &str, count: u64, period: Duration, burst: u64) -> Result<Self, LimitFault> {
         let bucket = Bucket::new(checked(count)?, period, checked(burst)?)?;
         let parameters = format!("q={burst};w={}", bucket.refill_seconds().max(1));
-        Self::new("rate", identity, name, Rule::Rate(bucket), &parameters)
+        let shared = Bucket::shared(count, period, burst);
+        Self::new("rate", identity, name, Rule::Rate { bucket, shared }, &parameters)
     }
 
     /// `count` in each calendar day or month of `zone`.
@@ -174,7 +183,7 @@ impl Limit {
     #[must_use]
     pub fn capacity(&self) -> u64 {
         match &self.rule {
-            Rule::Rate(bucket) => bucket.burst(),
+            Rule::Rate { bucket, .. } => bucket.burst(),
             Rule::Quota(quota) => quota.count(),
             Rule::Concurrency { max } => u64::from(*max),
         }
@@ -204,7 +213,7 @@ impl Limit {
     /// as fresh.
     fn weigh(&self, state: State, cost: u32, moment: Moment) -> Outcome {
         match &self.rule {
-            Rule::Rate(bucket) => {
+            Rule::Rate { bucket, .. } => {
                 let debt = if let State::Rate(debt) = state { debt } else { rate::Debt::default() };
                 bucket.take(debt, u64::from(cost), moment.monotonic)
             }

@@ -5,6 +5,9 @@
 //! nanoseconds, so sums are done in units of which one nanosecond drains `drain`; then `7/second` is seven and not 6.99.
 //! Only where such units would overflow (a burst of more than five million an hour with an awkward count) is a request
 //! rounded up to whole nanoseconds: slower than asked by at most one nanosecond each, never faster.
+//!
+//! Where another machine keeps the counter, time is in microseconds and every number stays below [`EXACT`], so that a
+//! keeper that computes with doubles computes exactly ([`Bucket::shared`]).
 
 use std::time::Duration;
 
@@ -12,6 +15,10 @@ use super::table::State;
 use super::{LimitFault, Outcome};
 
 const SECOND: u64 = 1_000_000_000;
+const SHARED_SECOND: u64 = 1_000_000;
+
+/// The largest number that a double counts to without leaving one out.
+pub(super) const EXACT: u64 = 1 << 53;
 
 /// When a bucket is full again. The default is a full one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,11 +35,22 @@ pub(super) struct Debt {
 pub(super) struct Bucket {
     burst: u64,
     /// Units of one request.
-    one: u64,
-    /// Units that drain in a nanosecond.
-    drain: u64,
+    pub(super) one: u64,
+    /// Units that drain in a tick.
+    pub(super) drain: u64,
     /// Units of a whole burst.
-    capacity: u64,
+    pub(super) capacity: u64,
+    /// Ticks of a second: nanoseconds, or microseconds where the counter is shared.
+    second: u64,
+}
+
+/// What became of a debt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weighed {
+    /// Units owed afterwards; as before when refused.
+    owed: u64,
+    /// When refused, in how many seconds the same cost passes.
+    refusal: Option<u32>,
 }
 
 impl Debt {
@@ -53,11 +71,26 @@ impl Bucket {
         if let Some(capacity) = burst.checked_mul(one)
             && u32::try_from(drain).is_ok()
         {
-            return Ok(Self { burst, one, drain, capacity });
+            return Ok(Self { burst, one, drain, capacity, second: SECOND });
         }
         let one = period.div_ceil(count);
         let capacity = burst.checked_mul(one).ok_or(LimitFault::TooLarge)?;
-        Ok(Self { burst, one, drain: 1, capacity })
+        Ok(Self { burst, one, drain: 1, capacity, second: SECOND })
+    }
+
+    /// The same for a counter that another machine keeps. Where exact units would be too many, a request is rounded up
+    /// to whole nanoseconds, or to whole microseconds where a burst takes longer than 100 days to refill; a burst of
+    /// more than 285 years is cut to that.
+    pub(super) fn shared(count: u64, period: Duration, burst: u64) -> Self {
+        let whole = |ticks: u128| u64::try_from(ticks).unwrap_or(u64::MAX).max(1);
+        let (micros, nanos) = (whole(period.as_micros()), whole(period.as_nanos()));
+        let shared = greatest_common_divisor(micros, count);
+        let units = [(micros / shared, count / shared), (nanos.div_ceil(count), 1000), (micros.div_ceil(count), 1)];
+        let fits = |(one, drain): &(u64, u64)| {
+            burst.checked_mul(*one).is_some_and(|capacity| capacity < EXACT) && u32::try_from(*drain).is_ok()
+        };
+        let (one, drain) = units.into_iter().find(fits).unwrap_or(units[2]);
+        Self { burst, one, drain, capacity: burst.saturating_mul(one).min(EXACT - 1), second: SHARED_SECOND }
     }
 
     pub(super) fn burst(&self) -> u64 {
@@ -70,16 +103,24 @@ impl Bucket {
     }
 
     pub(super) fn take(&self, debt: Debt, cost: u64, now: u64) -> Outcome {
-        let owed = self.owed(debt, now);
-        let wanted = owed.saturating_add(cost.saturating_mul(self.one));
-        if wanted > self.capacity {
-            // What exceeds the burst never passes; then the wait is the one for a full bucket.
-            let wait = if cost > self.burst { owed } else { wanted - self.capacity };
-            return self.outcome(State::Rate(debt), owed, Some(self.seconds(wait).max(1)));
+        let weighed = self.weigh(self.owed(debt, now), cost);
+        if weighed.refusal.is_some() {
+            return self.outcome(State::Rate(debt), weighed);
         }
-        let until = now.saturating_add(wanted / self.drain);
-        let part = u32::try_from(wanted % self.drain).unwrap_or(u32::MAX);
-        self.outcome(State::Rate(Debt { until, part }), wanted, None)
+        let until = now.saturating_add(weighed.owed / self.drain);
+        let part = u32::try_from(weighed.owed % self.drain).unwrap_or(u32::MAX);
+        self.outcome(State::Rate(Debt { until, part }), weighed)
+    }
+
+    /// Weighs a cost against so many units owed.
+    pub(super) fn weigh(&self, owed: u64, cost: u64) -> Weighed {
+        let wanted = owed.saturating_add(cost.saturating_mul(self.one));
+        if wanted <= self.capacity {
+            return Weighed { owed: wanted, refusal: None };
+        }
+        // What exceeds the burst never passes; then the wait is the one for a full bucket.
+        let wait = if cost > self.burst { owed } else { wanted - self.capacity };
+        Weighed { owed, refusal: Some(self.seconds(wait).max(1)) }
     }
 
     /// The debt in units, at most a burst: a smaller bucket does not inherit more than it can owe.
@@ -91,8 +132,9 @@ impl Bucket {
         whole.saturating_add(u64::from(debt.part).min(self.drain - 1)).min(self.capacity)
     }
 
-    fn outcome(&self, state: State, owed: u64, refusal: Option<u32>) -> Outcome {
-        let free = self.capacity - owed;
+    /// What is left after that.
+    pub(super) fn outcome(&self, state: State, Weighed { owed, refusal }: Weighed) -> Outcome {
+        let free = self.capacity.saturating_sub(owed);
         let remaining = free / self.one;
         let until_next = if owed == 0 { 0 } else { self.one - (free - remaining * self.one) };
         Outcome { state, remaining, reset_seconds: self.seconds(until_next), refusal }
@@ -100,7 +142,7 @@ impl Bucket {
 
     /// Seconds in which `units` drain, rounded up.
     fn seconds(&self, units: u64) -> u32 {
-        u32::try_from(units.div_ceil(self.drain).div_ceil(SECOND)).unwrap_or(u32::MAX)
+        u32::try_from(units.div_ceil(self.drain).div_ceil(self.second)).unwrap_or(u32::MAX)
     }
 }
 

@@ -8,6 +8,7 @@
 //! looks different. What happens when the wall clock is set back is decided in `Limiter` (see there): here the time
 //! never goes back by less than a day, and after a longer step back the used count moves into the running window.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::tz::TimeZone;
@@ -101,7 +102,12 @@ impl Quota {
             _ => Spent { until: end, used: 0 },
         };
         // By the wall clock as it is, even if it was set back: that is how long the client waits.
-        let reset_seconds = u32::try_from(until.saturating_sub(moment.unix)).unwrap_or(u32::MAX).max(1);
+        self.weigh(Spent { until, used }, cost, moment.unix)
+    }
+
+    /// Weighs a cost against what was used in the running window.
+    pub(super) fn weigh(&self, Spent { until, used }: Spent, cost: u64, unix: i64) -> Outcome {
+        let reset_seconds = u32::try_from(until.saturating_sub(unix)).unwrap_or(u32::MAX).max(1);
         let wanted = used.saturating_add(cost);
         let (used, refusal) = if wanted > self.count { (used, Some(reset_seconds)) } else { (wanted, None) };
         let state = State::Quota(Spent { until, used });
@@ -110,17 +116,22 @@ impl Quota {
 
     /// The first second after the window around `wall`.
     pub(super) fn window_end(&self, wall: i64) -> i64 {
+        self.window(wall).end
+    }
+
+    /// The seconds of the window around `wall`.
+    pub(super) fn window(&self, wall: i64) -> Range<i64> {
         let wall = u64::try_from(wall.clamp(0, LAST_SECOND)).unwrap_or(0);
         let packed = self.window.load(Ordering::Relaxed);
         let (end, length) = (packed >> LENGTH_BITS, packed & ((1 << LENGTH_BITS) - 1));
         if wall < end && wall >= end - length {
-            return end.cast_signed();
+            return (end - length).cast_signed()..end.cast_signed();
         }
         self.compute(wall)
     }
 
     #[cold]
-    fn compute(&self, wall: u64) -> i64 {
+    fn compute(&self, wall: u64) -> Range<i64> {
         let (start, end) = self.bounds(wall.cast_signed()).unwrap_or((wall.cast_signed(), 0));
         let start = u64::try_from(start).unwrap_or(0);
         // Only if the calendar failed, which it does not between 1970 and 9000: a window of the nominal length.
@@ -128,7 +139,7 @@ impl Quota {
         let end = end.unwrap_or_else(|| wall + u64::from(self.unit.nominal_seconds()));
         let length = (end - start.min(wall)).min((1 << LENGTH_BITS) - 1);
         self.window.store(end << LENGTH_BITS | length, Ordering::Relaxed);
-        end.cast_signed()
+        (end - length).cast_signed()..end.cast_signed()
     }
 
     fn bounds(&self, wall: i64) -> Result<(i64, i64), jiff::Error> {

@@ -47,7 +47,7 @@ pub(super) async fn caller(
         (Key::Key(digest, form), Token::Nothing, Password::Nothing) => {
             let declared = gateway.keys.owner(&digest).map(Arc::clone);
             let consumer = declared.or_else(|| stored::consumer(state, gateway, &digest, form, now));
-            consumer.ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
+            consumer.ok_or_else(|| stored::unknown(state, form, challenge))
         }
         (Key::Nothing, Token::One(part, token), Password::Nothing) => {
             token::authenticate(state, route, part, &token, exchange).await

@@ -7,10 +7,13 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use crate::gateway::{Consumer, Gateway, Named, Plan};
 use crate::policy::api_key::Form;
 use crate::policy::authenticate::Digest;
 use crate::policy::limit::Now;
+use crate::policy::rejection::Rejection;
 use crate::store::Holder;
 
 use super::State;
@@ -29,6 +32,15 @@ pub(super) fn consumer(
         Named::Declared(consumer) => Some(Arc::clone(consumer)),
         Named::OfPlan(plan) => Some(Arc::new(of_plan(holder, plan))),
     }
+}
+
+/// What is said of a key that nobody is known to hold: nothing against it while the store was never read.
+pub(super) fn unknown(state: &State, form: Form, challenge: &HeaderValue) -> Rejection {
+    let unread = || state.stored_keys.as_ref().is_some_and(|keys| keys.load().is_unread());
+    if form == Form::Made && unread() {
+        return Rejection::KeysUnavailable;
+    }
+    Rejection::CredentialUnknown(challenge.clone())
 }
 
 fn of_plan(holder: &Holder, plan: &Arc<Plan>) -> Consumer {

@@ -5,7 +5,6 @@
 //! without a store 404. Bodies are bounded in size and time, and the file is read and written beside the thread that
 //! answers probes.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use subtle::ConstantTimeEq;
 use crate::config::Sha256;
 use crate::policy::authenticate::digest;
 use crate::proxy::State;
-use crate::store::{Made, Store, StoreError};
+use crate::store::{Made, Place, StoreError};
 
 use super::super::keys::{self, Refusal, Rotation, Wanted};
 use super::{json_page, not_allowed};
@@ -35,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The application for keys.
 pub struct Keys {
     state: Arc<State>,
-    path: PathBuf,
+    place: Place,
     token: Option<Sha256>,
 }
 
@@ -54,9 +53,9 @@ struct Refused {
 }
 
 impl Keys {
-    /// For the store at this path.
-    pub fn new(state: Arc<State>, path: PathBuf, token: Option<Sha256>) -> Self {
-        Self { state, path, token }
+    /// For the keys at this place.
+    pub fn new(state: Arc<State>, place: Place, token: Option<Sha256>) -> Self {
+        Self { state, place, token }
     }
 
     /// Answers a request for a path below `/keys`; `None` for any other.
@@ -80,19 +79,19 @@ impl Keys {
                 let wanted: Wanted = body(session, None).await?;
                 let gateway = self.state.gateway.load_full();
                 // An empty file in place of one that is missing would end all other keys.
-                let made = self.at_store(move |path| keys::create(|| Store::open(path), &gateway, &wanted)).await??;
+                let made = self.at_store(move |place| keys::create(|| place.open(), &gateway, &wanted)).await??;
                 info!("key made id={} consumer={:?}", made.key.id, made.key.consumer);
                 Ok(created(&made))
             }
             (Asked::One(id), Method::DELETE) => {
                 let id = (*id).to_owned();
-                let ended = self.at_store(move |path| keys::revoke(path, &id)).await??;
+                let ended = self.at_store(move |place| keys::revoke(place, &id)).await??;
                 info!("key revoked id={} consumer={:?}", ended.id, ended.consumer);
                 Ok(json_page(&keys::describe(&ended)))
             }
             (Asked::Rotation(id), Method::POST) => {
                 let (id, rotation) = ((*id).to_owned(), body(session, Some(Rotation::default())).await?);
-                let made = self.at_store(move |path| keys::rotate(path, &id, rotation)).await??;
+                let made = self.at_store(move |place| keys::rotate(place, &id, rotation)).await??;
                 info!("key rotated id={} consumer={:?}", made.key.id, made.key.consumer);
                 Ok(created(&made))
             }
@@ -115,10 +114,10 @@ impl Keys {
         Err(refused(StatusCode::UNAUTHORIZED, "this needs the token of `admin.token_sha256`"))
     }
 
-    /// Works on the file beside the runtime.
-    async fn at_store<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> T + Send + 'static) -> Result<T, Refused> {
-        let path = self.path.clone();
-        let done = tokio::task::spawn_blocking(move || work(&path)).await;
+    /// Works on the keys beside the runtime.
+    async fn at_store<T: Send + 'static>(&self, work: impl FnOnce(&Place) -> T + Send + 'static) -> Result<T, Refused> {
+        let place = self.place.clone();
+        let done = tokio::task::spawn_blocking(move || work(&place)).await;
         done.map_err(|_| refused(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed"))
     }
 }
@@ -216,7 +215,8 @@ impl From<StoreError> for Refused {
             | StoreError::Newer { .. }
             | StoreError::ReadOnly
             | StoreError::Damaged(_)
-            | StoreError::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+            | StoreError::Database(_)
+            | StoreError::Redis(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let place = if failed.is_fault() { "store: " } else { "" };
         Self { status, reason: format!("{place}{failed}") }
