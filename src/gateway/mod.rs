@@ -8,6 +8,7 @@
 mod compile;
 pub mod docs;
 pub mod key_source;
+mod limit_counters;
 pub mod router;
 mod service;
 mod service_path;
@@ -32,9 +33,10 @@ use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Mark, Subject};
 use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
-use crate::telemetry::RouteMetrics;
+use crate::telemetry::{Inventory, RouteMetrics};
 
 pub use compile::{Surroundings, compile, judge, openapi};
+pub use limit_counters::LimitCounters;
 pub use router::Router;
 pub use service::{HostHeader, Service, Target, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};
@@ -78,6 +80,10 @@ pub struct Gateway {
     pub routes: Vec<Arc<Route>>,
     /// All services, in the order of the file.
     pub services: Vec<Arc<Service>>,
+    /// What its limits did is counted here.
+    pub limit_counters: LimitCounters,
+    /// What its metrics tell apart.
+    pub inventory: Inventory,
     /// Where requests without a route are counted.
     pub unmatched: RouteMetrics,
     /// The API's description, where it is served.

@@ -119,6 +119,11 @@ impl TokenAuthenticator {
         Self { name: name.into(), place, rules, keys, mapping, verified }
     }
 
+    /// Whether its keys come from a provider.
+    pub fn fetches_keys(&self) -> bool {
+        matches!(self.keys, TokenKeys::Remote(_))
+    }
+
     /// Headers that only this authenticator may write.
     pub fn claim_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.mapping.forward.iter().map(|(name, _)| name)

@@ -321,6 +321,7 @@ async fn limit(
     headers: &HeaderMap,
     now: Now,
 ) -> Result<Option<Held>, Rejection> {
+    let counters = &exchange.gateway.limit_counters;
     let (trail, client, cost) = (&mut exchange.trail, exchange.client.ip, route.cost);
     let mut claims: SmallVec<[Claim<'_>; 4]> = SmallVec::new();
     if let Some(consumer) = &trail.consumer
@@ -347,17 +348,18 @@ async fn limit(
         return Ok(None);
     }
     match state.limiter.decide(&claims, now) {
-        Ok(granted) => Ok(Some(Held::of(granted))),
+        Ok(granted) => {
+            counters.granted(&granted.standings);
+            Ok(Some(Held::of(granted)))
+        }
         Err(refused) => {
-            let owner = trail.consumer.as_ref().and_then(|consumer| consumer.plan.as_ref());
-            let owner = owner.map_or(&*route.name, |plan| &*plan.name);
             if route.modes.limits == Mode::Observe {
                 route.metrics.observed_limits();
-                refused.violated().for_each(|policy| state.telemetry.limit_observed(owner, policy).inc());
+                counters.observed(&refused.standings);
                 trail.passed_over.limits = refused.violated().map(Into::into).collect();
                 return Ok(Some(Held::passed_over(&refused)));
             }
-            refused.violated().for_each(|policy| state.telemetry.limit_refusals(owner, policy).inc());
+            counters.refused(&refused.standings);
             Err(Rejection::limited(&refused))
         }
     }

@@ -2,21 +2,35 @@
 //!
 //! Names begin with `tollgate_`, units are base units, counters end in `_total`. Figures that another part already
 //! keeps (connections, limit table, body memory) are read at scrape time through gauges that the part's owner sets
-//! just before [`Telemetry::render`].
+//! just before [`Telemetry::render`]. How many series there can be is counted in `series`.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     TextEncoder,
 };
+
+use super::series::{Children, Families, Inventory};
 
 /// Statuses with a label of their own; any other is counted as `other`.
 const STATUSES: [u16; 40] = [
     200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408,
     409, 410, 411, 412, 413, 414, 415, 416, 421, 422, 425, 429, 431, 500, 502, 503, 504,
 ];
+
+/// How many labels statuses have.
+pub(super) const STATUS_LABELS: usize = STATUSES.len() + 1;
+
+/// Labels of a service's replies: the class of their status.
+pub(super) const SERVICE_REPLIES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "other"];
+
+/// Why a service had no usable reply: those reasons of rejections that are its fault.
+pub(super) const SERVICE_FAILURES: [&str; 4] = ["service-unavailable", "service-timeout", "service-reply", "bad-reply"];
+
+/// How a fetch of a key set ends.
+pub(super) const KEY_SET_RESULTS: [&str; 2] = ["good", "failed"];
 
 /// Seconds. From a fast service to a slow report.
 const REQUEST_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -27,12 +41,13 @@ const GATEWAY_BUCKETS: [f64; 11] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001,
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Telemetry {
-    registry: Registry,
+    registry: Families,
     requests: IntCounterVec,
     rejections: IntCounterVec,
     observed: IntCounterVec,
     observed_violations: IntCounterVec,
     authorisation_observed: IntCounterVec,
+    limit_near: IntCounterVec,
     limit_refusals: IntCounterVec,
     limits_observed: IntCounterVec,
     limit_observed_refusals: IntCounterVec,
@@ -42,19 +57,29 @@ pub struct Telemetry {
     request_seconds: HistogramVec,
     service_seconds: HistogramVec,
     gateway_seconds: HistogramVec,
+    route_info: IntGaugeVec,
+    service_replies: IntCounterVec,
+    service_failures: IntCounterVec,
+    service_connect_failures: IntCounterVec,
     reloads: IntCounterVec,
     /// Requests between their first phase and their log line.
     pub in_flight: IntGauge,
     /// Open client connections.
     pub connections: IntGauge,
+    /// The most of them that are let in.
+    pub connections_limit: IntGauge,
     /// Connections closed at accept, by reason.
     pub connections_refused: IntCounterVec,
     /// Connections closed by the guard, by the deadline they missed.
     pub connections_expired: IntCounterVec,
     /// Bytes of request bodies held for checking.
     pub body_memory: IntGauge,
+    /// The most bytes that they may take.
+    pub body_memory_limit: IntGauge,
     /// Bytes of temporary files that uploads take.
     pub upload_disk: IntGauge,
+    /// The most bytes that they may take.
+    pub upload_disk_limit: IntGauge,
     /// Counters held by the limiter, by kind.
     pub limit_entries: IntGaugeVec,
     /// Decisions made by a shared counter.
@@ -67,6 +92,9 @@ pub struct Telemetry {
     pub store_refreshed: IntGauge,
     /// Times at which the store could not be read.
     pub store_failures: IntCounter,
+    /// Whether requests should be sent here.
+    pub ready: IntGauge,
+    series_budget: IntGauge,
     generation: IntGauge,
     reload_successful: IntGauge,
     reload_timestamp: IntGauge,
@@ -100,7 +128,7 @@ impl ReloadResult {
 impl Telemetry {
     /// Registers every metric. `version` and `revision` are shown by `tollgate_build_info`.
     pub fn new(version: &str, revision: &str) -> Self {
-        let registry = Registry::new();
+        let registry = Families::default();
         let build = int_gauges(&registry, "tollgate_build_info", "What runs", &["version", "revision"]);
         build.with_label_values(&[version, revision]).set(1);
         let telemetry = Self {
@@ -127,6 +155,12 @@ impl Telemetry {
                 "tollgate_contract_observed_violations_total",
                 "Violations of these requests, by route and type",
                 &["route", "type"],
+            ),
+            limit_near: counters(
+                &registry,
+                "tollgate_limit_near_exhaustion_total",
+                "Requests that left less than a tenth of a limit, by plan or route and policy",
+                &["owner", "policy"],
             ),
             limit_refusals: counters(
                 &registry,
@@ -188,9 +222,33 @@ impl Telemetry {
                 "From the end of the request's header to the decision, a checked body's upload included",
                 &GATEWAY_BUCKETS,
             ),
+            route_info: int_gauges(&registry, "tollgate_route_info", "The service of a route", &["route", "service"]),
+            service_replies: counters(
+                &registry,
+                "tollgate_service_replies_total",
+                "Replies of a service, by service and class of the status",
+                &["service", "status"],
+            ),
+            service_failures: counters(
+                &registry,
+                "tollgate_service_failures_total",
+                "Requests for which a service had no usable reply, by service and reason",
+                &["service", "reason"],
+            ),
+            service_connect_failures: counters(
+                &registry,
+                "tollgate_service_connect_failures_total",
+                "Connections to a service that could not be opened, also where another target could be reached",
+                &["service"],
+            ),
             reloads: counters(&registry, "tollgate_config_reloads_total", "Reloads, by result", &["result"]),
             in_flight: int_gauge(&registry, "tollgate_requests_in_flight", "Requests being served"),
             connections: int_gauge(&registry, "tollgate_connections", "Open client connections"),
+            connections_limit: int_gauge(
+                &registry,
+                "tollgate_connections_limit",
+                "The most client connections that are let in",
+            ),
             connections_refused: counters(
                 &registry,
                 "tollgate_connections_refused_total",
@@ -204,7 +262,17 @@ impl Telemetry {
                 &["deadline"],
             ),
             body_memory: int_gauge(&registry, "tollgate_body_memory_bytes", "Request bodies held for checking"),
+            body_memory_limit: int_gauge(
+                &registry,
+                "tollgate_body_memory_limit_bytes",
+                "The most memory for request bodies held for checking",
+            ),
             upload_disk: int_gauge(&registry, "tollgate_upload_disk_bytes", "Temporary files of uploads"),
+            upload_disk_limit: int_gauge(
+                &registry,
+                "tollgate_upload_disk_limit_bytes",
+                "The most disk for temporary files of uploads",
+            ),
             limit_entries: int_gauges(&registry, "tollgate_limit_entries", "Counters held, by kind", &["kind"]),
             limit_overflow: int_gauge(
                 &registry,
@@ -226,6 +294,12 @@ impl Telemetry {
                 &registry,
                 "tollgate_store_refresh_failures_total",
                 "Times at which the store could not be read",
+            ),
+            ready: int_gauge(&registry, "tollgate_ready", "1 when requests are welcome, 0 when the process is leaving"),
+            series_budget: int_gauge(
+                &registry,
+                "tollgate_series_budget",
+                "The most series that metrics can have with this configuration",
             ),
             generation: int_gauge(&registry, "tollgate_config_generation", "Number of the generation that serves"),
             reload_successful: int_gauge(
@@ -249,6 +323,15 @@ impl Telemetry {
         for result in [ReloadResult::Published, ReloadResult::Unchanged, ReloadResult::Refused] {
             telemetry.reloads.with_label_values(&[result.label()]);
         }
+        for reason in ["total", "address", "leaving"] {
+            telemetry.connections_refused.with_label_values(&[reason]);
+        }
+        for deadline in ["idle", "header"] {
+            telemetry.connections_expired.with_label_values(&[deadline]);
+        }
+        for kind in ["consumer", "stranger", "overflow"] {
+            telemetry.limit_entries.with_label_values(&[kind]);
+        }
         telemetry
     }
 
@@ -269,14 +352,24 @@ impl Telemetry {
         }
     }
 
-    /// The counter of refusals by one policy of a plan or route.
-    pub fn limit_refusals(&self, owner: &str, policy: &str) -> IntCounter {
-        self.limit_refusals.with_label_values(&[owner, policy])
+    /// The metrics of one service, to be kept with it.
+    pub fn service(&self, name: &str) -> ServiceMetrics {
+        ServiceMetrics {
+            replies: SERVICE_REPLIES.map(|class| self.service_replies.with_label_values(&[name, class])),
+            failures: SERVICE_FAILURES.map(|reason| self.service_failures.with_label_values(&[name, reason])),
+            connect_failures: self.service_connect_failures.with_label_values(&[name]),
+        }
     }
 
-    /// The counter of requests that one policy of a plan or route would have refused, were it not only observed.
-    pub fn limit_observed(&self, owner: &str, policy: &str) -> IntCounter {
-        self.limit_observed_refusals.with_label_values(&[owner, policy])
+    /// The metrics of one limit of a plan or route, to be found by it.
+    pub fn limit(&self, owner: &str, policy: &str) -> LimitMetrics {
+        LimitMetrics {
+            owner: owner.into(),
+            policy: policy.into(),
+            near: self.limit_near.with_label_values(&[owner, policy]),
+            refusals: self.limit_refusals.with_label_values(&[owner, policy]),
+            observed_refusals: self.limit_observed_refusals.clone(),
+        }
     }
 
     /// The counter of tokens that an authenticator refused for one reason.
@@ -295,12 +388,19 @@ impl Telemetry {
         self.key_fetches.with_label_values(&[authenticator, "failed"]).inc();
     }
 
-    /// Forgets the histograms of a route that the configuration no longer has.
-    pub fn forget_route(&self, name: &str) {
-        for histogram in [&self.request_seconds, &self.service_seconds, &self.gateway_seconds] {
-            // An error only says that it is gone already.
-            let _ = histogram.remove_label_values(&[name]);
+    /// The most series that a scrape can have with this inventory.
+    pub fn at_most(&self, of: &Inventory) -> usize {
+        self.registry.at_most(of)
+    }
+
+    /// Keeps the series of this inventory, which serves, and forgets those of others. A request that is still in flight
+    /// counts into nothing then.
+    pub fn keep(&self, serving: &Inventory) {
+        self.registry.retain(serving);
+        for (route, service) in &serving.routed {
+            self.route_info.with_label_values(&[route, service]).set(1);
         }
+        self.series_budget.set(i64::try_from(self.at_most(serving)).unwrap_or(i64::MAX));
     }
 
     /// Notes how a reload ended; `now` is Unix time in seconds.
@@ -319,6 +419,11 @@ impl Telemetry {
         self.reload_timestamp.set(now);
     }
 
+    #[cfg(test)]
+    pub(super) fn families(&self) -> &Families {
+        &self.registry
+    }
+
     /// All metrics in Prometheus' text format, version 0.0.4.
     pub fn render(&self) -> Vec<u8> {
         self.process.observe();
@@ -335,7 +440,7 @@ impl Telemetry {
 pub struct RouteMetrics {
     name: Box<str>,
     requests: IntCounterVec,
-    by_status: [OnceLock<IntCounter>; STATUSES.len() + 1],
+    by_status: [OnceLock<IntCounter>; STATUS_LABELS],
     rejections: IntCounterVec,
     observed: IntCounterVec,
     observed_violations: IntCounterVec,
@@ -393,6 +498,62 @@ impl RouteMetrics {
     }
 }
 
+/// The metrics of one service, resolved.
+#[derive(Debug)]
+pub struct ServiceMetrics {
+    replies: [IntCounter; SERVICE_REPLIES.len()],
+    failures: [IntCounter; SERVICE_FAILURES.len()],
+    connect_failures: IntCounter,
+}
+
+impl ServiceMetrics {
+    /// Counts a reply.
+    pub fn replied(&self, status: u16) {
+        let class = usize::from(status / 100);
+        let slot = if (2..=5).contains(&class) { class - 2 } else { SERVICE_REPLIES.len() - 1 };
+        self.replies[slot].inc();
+    }
+
+    /// Counts a rejection, where its reason is the service's fault.
+    pub fn failed(&self, reason: &str) {
+        if let Some(slot) = SERVICE_FAILURES.iter().position(|known| *known == reason) {
+            self.failures[slot].inc();
+        }
+    }
+
+    /// Counts a connection that could not be opened.
+    pub fn unreachable(&self) {
+        self.connect_failures.inc();
+    }
+}
+
+/// The metrics of one limit, resolved.
+#[derive(Debug)]
+pub struct LimitMetrics {
+    owner: Box<str>,
+    policy: Box<str>,
+    near: IntCounter,
+    refusals: IntCounter,
+    observed_refusals: IntCounterVec,
+}
+
+impl LimitMetrics {
+    /// Counts a request that left little of the limit.
+    pub fn nearly_exhausted(&self) {
+        self.near.inc();
+    }
+
+    /// Counts a request that it refused.
+    pub fn refused(&self) {
+        self.refusals.inc();
+    }
+
+    /// Counts a request that it would have refused, were it not only observed.
+    pub fn observed(&self) {
+        self.observed_refusals.with_label_values(&[&*self.owner, &*self.policy]).inc();
+    }
+}
+
 /// Figures of the process itself, under the names Prometheus' client libraries use.
 #[derive(Debug)]
 struct ProcessGauges {
@@ -404,10 +565,10 @@ struct ProcessGauges {
 }
 
 impl ProcessGauges {
-    fn new(registry: &Registry) -> Self {
+    fn new(registry: &Families) -> Self {
         let cpu_seconds = prometheus::Gauge::new("process_cpu_seconds_total", "User and system CPU time")
             .expect("the name is a valid metric name");
-        register(registry, cpu_seconds.clone());
+        registry.add(cpu_seconds.clone());
         let gauges = Self {
             cpu_seconds,
             resident_bytes: int_gauge(registry, "process_resident_memory_bytes", "Resident memory"),
@@ -443,39 +604,35 @@ impl ProcessGauges {
     }
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+fn counters(registry: &Families, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are valid constants");
-    register(registry, metric.clone());
+    registry.add_labelled(name, Children::Counters(metric.clone()));
     metric
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+fn counter(registry: &Families, name: &str, help: &str) -> IntCounter {
     let metric = IntCounter::new(name, help).expect("the name is a valid constant");
-    register(registry, metric.clone());
+    registry.add(metric.clone());
     metric
 }
 
-fn int_gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+fn int_gauge(registry: &Families, name: &str, help: &str) -> IntGauge {
     let metric = IntGauge::new(name, help).expect("the name is a valid constant");
-    register(registry, metric.clone());
+    registry.add(metric.clone());
     metric
 }
 
-fn int_gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+fn int_gauges(registry: &Families, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are valid constants");
-    register(registry, metric.clone());
+    registry.add_labelled(name, Children::Gauges(metric.clone()));
     metric
 }
 
-fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+fn histograms(registry: &Families, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     let metric = HistogramVec::new(options, &["route"]).expect("names and labels are valid constants");
-    register(registry, metric.clone());
+    registry.add_labelled(name, Children::Histograms(metric.clone(), buckets.len()));
     metric
-}
-
-fn register(registry: &Registry, metric: impl prometheus::core::Collector + 'static) {
-    registry.register(Box::new(metric)).expect("each metric is registered once per process");
 }
 
 #[cfg(test)]
@@ -523,6 +680,29 @@ mod tests {
             r#"tollgate_contract_observed_violations_total{route="users",type="enum"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn replies_count_by_class_and_failures_by_fault() {
+        let telemetry = Telemetry::new("1", "abc");
+        let service = telemetry.service("users");
+        [200, 299, 301, 404, 503, 101, 999].into_iter().for_each(|status| service.replied(status));
+        ["service-timeout", "contract-violated"].into_iter().for_each(|reason| service.failed(reason));
+        let text = scrape(&telemetry);
+        for (family, count) in [
+            (r#"replies_total{service="users",status="2xx"}"#, 2),
+            (r#"replies_total{service="users",status="3xx"}"#, 1),
+            (r#"replies_total{service="users",status="4xx"}"#, 1),
+            (r#"replies_total{service="users",status="5xx"}"#, 1),
+            (r#"replies_total{service="users",status="other"}"#, 2),
+            (r#"failures_total{reason="service-timeout",service="users"}"#, 1),
+            (r#"failures_total{reason="service-reply",service="users"}"#, 0),
+        ] {
+            assert!(
+                text.contains(&format!("tollgate_service_{family} {count}\n")),
+                "{family} is not {count} in\n{text}"
+            );
         }
     }
 

@@ -7,7 +7,9 @@
 mod access;
 mod log;
 mod metrics;
+mod series;
 
 pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed, WouldRefuse};
 pub use log::{escape_json, install};
-pub use metrics::{ReloadResult, RouteMetrics, Telemetry};
+pub use metrics::{LimitMetrics, ReloadResult, RouteMetrics, ServiceMetrics, Telemetry};
+pub use series::{Inventory, Names, Pairs};

@@ -17,6 +17,7 @@
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `metrics` — how many series there are, and whether dashboard and rules know their names
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
@@ -40,6 +41,7 @@ mod guard;
 mod import;
 mod keys;
 mod limits;
+mod metrics;
 mod observe;
 mod openapi;
 mod parameters;

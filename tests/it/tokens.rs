@@ -1,7 +1,7 @@
 //! Signed tokens through the running gateway, with keys from a real server.
 
 #[path = "../keys/signer.rs"]
-mod signer;
+pub(crate) mod signer;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
