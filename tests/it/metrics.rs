@@ -4,5 +4,8 @@
 //! that an expression uses.
 
 mod budget;
+mod dashboard;
+mod promql;
+mod rules;
 mod scrape;
 mod stage;

@@ -1,5 +1,6 @@
 //! A gateway with a bit of everything that is counted, and the traffic that touches it.
 
+use std::sync::LazyLock;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -60,6 +61,8 @@ pub fn configuration(origin: &Origin, down: &Unreachable) -> Value {
                 "corp": { "jwt": { "secret": signer::SECRET, "audience": "api", "plan": "free" } },
                 "remote": { "jwt": { "cookie": "token", "audience": "api", "plan": "free",
                                      "jwks_url": format!("{url}/jwks") } },
+                "lost": { "jwt": { "cookie": "token", "audience": "api", "plan": "free",
+                                   "jwks_url": format!("http://{}/jwks", down.address()) } },
             },
             "plans": {
                 "free": { "each_route": "1000000/second", "total": "10000000/day", "concurrency": 1000 },
@@ -69,7 +72,7 @@ pub fn configuration(origin: &Origin, down: &Unreachable) -> Value {
             "docs": { "listener": "127.0.0.1:0", "title": "Stage" },
             "routes": [
                 route("open", json!({})),
-                route("keyed", json!({ "auth": ["key", "corp", "remote"] })),
+                route("keyed", json!({ "auth": ["key", "corp", "remote", "lost"] })),
                 route("typed", json!({
                     "auth": ["key", "corp"], "path_params": { "what": { "type": "integer" } },
                 })),
@@ -140,8 +143,10 @@ impl Stage {
         }
         let reloaded = self.gateway.reload(&json!({ "version": 2 }));
         assert_eq!(reloaded["result"], "refused");
-        let fetched = "tollgate_key_set_last_success_timestamp_seconds{authenticator=\"remote\"}";
-        assert!(eventually(|| self.scrape().value(fetched).is_some()), "the key set is fetched");
+        let ended = ["authenticator=\"lost\",result=\"failed\"", "authenticator=\"remote\",result=\"good\""];
+        let ended = ended.map(|labels| format!("tollgate_key_set_fetches_total{{{labels}}}"));
+        let is_there = |series: &String| self.scrape().value(series).is_some();
+        assert!(eventually(|| ended.iter().all(is_there)), "both key sets were asked for");
     }
 
     fn get(&self, target: &str, fields: &[(&str, &str)]) -> Response {
@@ -177,4 +182,14 @@ impl Stage {
             }
         }
     }
+}
+
+/// What a gateway exports that was touched everywhere.
+pub fn exported() -> &'static Scrape {
+    static EXPORTED: LazyLock<Scrape> = LazyLock::new(|| {
+        let stage = Stage::start();
+        stage.touch_everything();
+        stage.scrape()
+    });
+    &EXPORTED
 }
