@@ -4,6 +4,7 @@
 //! that an expression uses.
 
 mod budget;
+mod counts;
 mod dashboard;
 mod promql;
 mod rules;
