@@ -5,29 +5,13 @@
 //! just before [`Telemetry::render`]. How many series there can be is counted in `series`.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
 };
 
+use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
 use super::series::{Children, Families, Inventory};
-
-/// Statuses with a label of their own; any other is counted as `other`.
-const STATUSES: [u16; 40] = [
-    200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408,
-    409, 410, 411, 412, 413, 414, 415, 416, 421, 422, 425, 429, 431, 500, 502, 503, 504,
-];
-
-/// How many labels statuses have.
-pub(super) const STATUS_LABELS: usize = STATUSES.len() + 1;
-
-/// Labels of a service's replies: the class of their status.
-pub(super) const SERVICE_REPLIES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "other"];
-
-/// Why a service had no usable reply: those reasons of rejections that are its fault.
-pub(super) const SERVICE_FAILURES: [&str; 4] = ["service-unavailable", "service-timeout", "service-reply", "bad-reply"];
 
 /// How a fetch of a key set ends.
 pub(super) const KEY_SET_RESULTS: [&str; 2] = ["good", "failed"];
@@ -435,125 +419,6 @@ impl Telemetry {
     }
 }
 
-/// The metrics of one route, resolved.
-#[derive(Debug)]
-pub struct RouteMetrics {
-    name: Box<str>,
-    requests: IntCounterVec,
-    by_status: [OnceLock<IntCounter>; STATUS_LABELS],
-    rejections: IntCounterVec,
-    observed: IntCounterVec,
-    observed_violations: IntCounterVec,
-    authorisation_observed: IntCounterVec,
-    limits_observed: IntCounterVec,
-    request_seconds: Histogram,
-    service_seconds: Histogram,
-    gateway_seconds: Histogram,
-}
-
-impl RouteMetrics {
-    /// Counts an answered request.
-    pub fn answered(&self, status: u16, total: Duration) {
-        let slot = STATUSES.binary_search(&status).unwrap_or(STATUSES.len());
-        self.by_status[slot]
-            .get_or_init(|| {
-                let label = STATUSES.get(slot).map_or_else(|| "other".to_owned(), u16::to_string);
-                self.requests.with_label_values(&[&*self.name, &label])
-            })
-            .inc();
-        self.request_seconds.observe(total.as_secs_f64());
-    }
-
-    /// Counts a request that the gateway answered itself.
-    pub fn rejected(&self, reason: &'static str) {
-        self.rejections.with_label_values(&[&*self.name, reason]).inc();
-    }
-
-    /// Counts a request that passed although it violates its contract, and its violations by type.
-    pub fn observed(&self, types: impl Iterator<Item = &'static str>) {
-        self.observed.with_label_values(&[&*self.name]).inc();
-        for kind in types {
-            self.observed_violations.with_label_values(&[&*self.name, kind]).inc();
-        }
-    }
-
-    /// Counts a request that authorisation let pass although it fails this condition.
-    pub fn observed_condition(&self, condition: &'static str) {
-        self.authorisation_observed.with_label_values(&[&*self.name, condition]).inc();
-    }
-
-    /// Counts a request that limits let pass although one is used up.
-    pub fn observed_limits(&self) {
-        self.limits_observed.with_label_values(&[&*self.name]).inc();
-    }
-
-    /// Notes how long the gateway took to decide.
-    pub fn decided(&self, after: Duration) {
-        self.gateway_seconds.observe(after.as_secs_f64());
-    }
-
-    /// Notes how long the service took to reply.
-    pub fn served(&self, after: Duration) {
-        self.service_seconds.observe(after.as_secs_f64());
-    }
-}
-
-/// The metrics of one service, resolved.
-#[derive(Debug)]
-pub struct ServiceMetrics {
-    replies: [IntCounter; SERVICE_REPLIES.len()],
-    failures: [IntCounter; SERVICE_FAILURES.len()],
-    connect_failures: IntCounter,
-}
-
-impl ServiceMetrics {
-    /// Counts a reply.
-    pub fn replied(&self, status: u16) {
-        let class = usize::from(status / 100);
-        let slot = if (2..=5).contains(&class) { class - 2 } else { SERVICE_REPLIES.len() - 1 };
-        self.replies[slot].inc();
-    }
-
-    /// Counts a rejection, where its reason is the service's fault.
-    pub fn failed(&self, reason: &str) {
-        if let Some(slot) = SERVICE_FAILURES.iter().position(|known| *known == reason) {
-            self.failures[slot].inc();
-        }
-    }
-
-    /// Counts a connection that could not be opened.
-    pub fn unreachable(&self) {
-        self.connect_failures.inc();
-    }
-}
-
-/// The metrics of one limit, resolved.
-#[derive(Debug)]
-pub struct LimitMetrics {
-    owner: Box<str>,
-    policy: Box<str>,
-    near: IntCounter,
-    refusals: IntCounter,
-    observed_refusals: IntCounterVec,
-}
-
-impl LimitMetrics {
-    /// Counts a request that left little of the limit.
-    pub fn nearly_exhausted(&self) {
-        self.near.inc();
-    }
-
-    /// Counts a request that it refused.
-    pub fn refused(&self) {
-        self.refusals.inc();
-    }
-
-    /// Counts a request that it would have refused, were it not only observed.
-    pub fn observed(&self) {
-        self.observed_refusals.with_label_values(&[&*self.owner, &*self.policy]).inc();
-    }
-}
-
 /// Figures of the process itself, under the names Prometheus' client libraries use.
 #[derive(Debug)]
 struct ProcessGauges {
@@ -637,6 +502,9 @@ fn histograms(registry: &Families, name: &str, help: &str, buckets: &[f64]) -> H
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::named::STATUSES;
     use super::*;
 
     fn scrape(telemetry: &Telemetry) -> String {

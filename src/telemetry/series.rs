@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
-use super::metrics::{KEY_SET_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS};
+use super::metrics::KEY_SET_RESULTS;
+use super::named::{SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS};
 
 /// Names of one label.
 pub type Names = HashSet<Box<str>>;
