@@ -16,17 +16,19 @@ use std::time::Duration;
 use tollgate::demo;
 use tollgate::gateway::{Access, Gateway, Route};
 use tollgate::server::{Demo, Setup, Source};
+use tollgate::telemetry::Telemetry;
 
 /// How long a reload may take before `tollgate reload` gives up waiting.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(30);
 
-/// One line about a configuration that is right.
+/// What there is in a configuration that is right, and how many metrics it makes.
 pub fn summary(gateway: &Gateway) -> String {
     format!(
-        "ok: {} routes, {} services, {} API keys\n",
+        "ok: {} routes, {} services, {} API keys\nmetrics: at most {} series\n",
         gateway.routes.len(),
         gateway.services.len(),
-        gateway.keys.len()
+        gateway.keys.len(),
+        Telemetry::new("", "").at_most(&gateway.inventory)
     )
 }
 

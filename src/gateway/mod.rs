@@ -9,6 +9,7 @@ mod compile;
 pub mod docs;
 pub mod forward_auth;
 pub mod key_source;
+mod limit_counters;
 pub mod password;
 pub mod router;
 mod service;
@@ -35,9 +36,10 @@ use crate::policy::limit::{Limit, Mark, Subject};
 use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
 use crate::policy::token::claim;
-use crate::telemetry::RouteMetrics;
+use crate::telemetry::{Inventory, RouteMetrics};
 
 pub use compile::{Surroundings, compile, judge, openapi};
+pub use limit_counters::LimitCounters;
 pub use router::Router;
 pub use service::{HostHeader, Service, Target, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};
@@ -85,6 +87,10 @@ pub struct Gateway {
     pub services: Vec<Arc<Service>>,
     /// Those that are asked who calls.
     pub auth_services: Vec<Arc<Service>>,
+    /// What its limits did is counted here.
+    pub limit_counters: LimitCounters,
+    /// What its metrics tell apart.
+    pub inventory: Inventory,
     /// Where requests without a route are counted.
     pub unmatched: RouteMetrics,
     /// The API's description, where it is served.

@@ -14,6 +14,8 @@ use arc_swap::ArcSwap;
 use http::header::HeaderValue;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
+use crate::telemetry::ServiceMetrics;
+
 /// Idle connections to a service are closed after this, in time before most servers close them.
 const POOL_IDLE: Duration = Duration::from_secs(55);
 
@@ -25,6 +27,8 @@ pub struct Service {
     pub base_path: Box<str>,
     /// Which `Host` it gets.
     pub host: HostHeader,
+    /// Its metrics.
+    pub metrics: ServiceMetrics,
     authorities: Vec<Authority>,
     timeouts: Timeouts,
     targets: ArcSwap<Vec<Arc<Target>>>,
@@ -75,11 +79,19 @@ pub struct Target {
 
 impl Service {
     /// A service that has no addresses yet.
-    pub fn new(name: &str, base_path: &str, host: HostHeader, authorities: Vec<Authority>, timeouts: Timeouts) -> Self {
+    pub fn new(
+        name: &str,
+        base_path: &str,
+        host: HostHeader,
+        authorities: Vec<Authority>,
+        timeouts: Timeouts,
+        metrics: ServiceMetrics,
+    ) -> Self {
         Self {
             name: name.into(),
             base_path: base_path.trim_end_matches('/').into(),
             host,
+            metrics,
             authorities,
             timeouts,
             targets: ArcSwap::default(),
@@ -170,7 +182,8 @@ mod tests {
             .map(|host| Authority { host: (*host).into(), port: 80, header: host.parse().unwrap() })
             .collect();
         let timeouts = Timeouts { connect: Duration::from_secs(1), response: Duration::from_secs(1) };
-        Service::new("users", "/api/", HostHeader::Service, authorities, timeouts)
+        let metrics = crate::telemetry::Telemetry::new("", "").service("users");
+        Service::new("users", "/api/", HostHeader::Service, authorities, timeouts, metrics)
     }
 
     fn at(last: u8) -> SocketAddr {

@@ -34,6 +34,12 @@ pub const FORBIDDEN: &str = "forbidden";
 /// The code of [`Rejection::Limited`], likewise.
 pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
 
+/// The reason of a request that no rejection ended: its client went away.
+pub const CLIENT_LEFT: &str = "client-left";
+
+/// How many reasons there are: the codes of [`Rejection`], and [`CLIENT_LEFT`].
+pub const REASONS: usize = 37;
+
 /// Why a request ends here.
 #[derive(Debug)]
 pub enum Rejection {
@@ -384,6 +390,17 @@ mod tests {
 
     fn document(rejection: &Rejection, format: Format) -> serde_json::Value {
         serde_json::from_slice(&rejection.body(format, "/users/\"x\"", "id-1").0).unwrap()
+    }
+
+    /// The size of the set bounds how many metrics there are, so it must not lag behind.
+    #[test]
+    fn every_reason_is_counted() {
+        let text = include_str!("rejection.rs").split("pub fn code(").nth(1).unwrap();
+        let text = text.split("\n    }\n").next().unwrap();
+        let literals = text.split('"').skip(1).step_by(2);
+        let reasons: std::collections::BTreeSet<&str> =
+            literals.chain([FORBIDDEN, QUOTA_EXCEEDED, CLIENT_LEFT]).collect();
+        assert_eq!(reasons.len(), REASONS, "{reasons:?}");
     }
 
     #[test]

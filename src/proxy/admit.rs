@@ -34,12 +34,12 @@ use smallvec::SmallVec;
 
 use crate::gateway::docs::{self, Docs};
 use crate::gateway::router::{Match, Miss};
-use crate::gateway::{Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
+use crate::gateway::{Consumer, EncodedSlash, Gateway, LimitBy, LimitCounters, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::Part;
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
 };
-use crate::policy::limit::{Claim, Now, Subject};
+use crate::policy::limit::{Claim, Granted, Now, Subject};
 use crate::policy::mode::Mode;
 use crate::policy::path::{RequestPath, decode_segment};
 use crate::policy::rejection::{Format, Malformed, Rejection};
@@ -295,6 +295,7 @@ async fn limit(
     headers: &HeaderMap,
     now: Now,
 ) -> Result<Option<Held>, Rejection> {
+    let counters = &exchange.gateway.limit_counters;
     let (trail, client, cost) = (&mut exchange.trail, exchange.client.ip, route.cost);
     let mut claims: SmallVec<[Claim<'_>; 4]> = SmallVec::new();
     if let Some(consumer) = &trail.consumer
@@ -322,24 +323,28 @@ async fn limit(
         return Ok(None);
     }
     let decided = match &state.shared {
-        None => state.limiter.decide(&claims, now).map(Held::of),
-        Some(limits) => Box::pin(shared::decide(state, limits, &claims, now)).await?,
+        None => state.limiter.decide(&claims, now).map(|granted| counted(counters, granted)),
+        Some(limits) => Box::pin(shared::decide(state, limits, counters, &claims, now)).await?,
     };
     match decided {
         Ok(held) => Ok(Some(held)),
         Err(refused) => {
-            let owner = trail.consumer.as_ref().and_then(|consumer| consumer.plan.as_ref());
-            let owner = owner.map_or(&*route.name, |plan| &*plan.name);
             if route.modes.limits == Mode::Observe {
                 route.metrics.observed_limits();
-                refused.violated().for_each(|policy| state.telemetry.limit_observed(owner, policy).inc());
+                counters.observed(&refused.standings);
                 trail.passed_over.limits = refused.violated().map(Into::into).collect();
                 return Ok(Some(Held::passed_over(&refused)));
             }
-            refused.violated().for_each(|policy| state.telemetry.limit_refusals(owner, policy).inc());
+            counters.refused(&refused.standings);
             Err(Rejection::limited(&refused))
         }
     }
+}
+
+/// What a grant holds; limits that it nearly exhausts are counted.
+fn counted(counters: &LimitCounters, granted: Granted<'_>) -> Held {
+    counters.granted(&granted.standings);
+    Held::of(granted)
 }
 
 /// Path, query, fields and, where it is read, the body.

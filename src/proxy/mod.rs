@@ -42,7 +42,7 @@ use crate::gateway::docs::LABEL;
 use crate::gateway::key_source::KeySources;
 use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
-use crate::policy::rejection::{FORBIDDEN, QUOTA_EXCEEDED, Rejection};
+use crate::policy::rejection::{CLIENT_LEFT, FORBIDDEN, QUOTA_EXCEEDED, Rejection};
 use crate::store::Snapshot;
 use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
 
@@ -326,7 +326,11 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         exchange: &mut Box<Exchange>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let targets = exchange.admission.as_ref().map_or(0, |admission| admission.route.service.target_count());
+        let service = exchange.admission.as_ref().map(|admission| &admission.route.service);
+        let targets = service.map_or(0, |service| {
+            service.metrics.unreachable();
+            service.target_count()
+        });
         error.set_retry((exchange.attempts as usize) < targets.min(MAX_ATTEMPTS));
         error
     }
@@ -351,6 +355,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
+        route.service.metrics.replied(response.status.as_u16());
         if let Some(hold) = exchange.hold.as_ref() {
             let method = &session.req_header().method;
             model::edit_head(method, response);
@@ -369,7 +374,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         let gone = *error.esource() == ErrorSource::Downstream
             && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError);
         if gone {
-            exchange.rejected = Some("client-left");
+            exchange.rejected = Some(CLIENT_LEFT);
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         let max_body = exchange.trail.route.as_ref().map_or(0, |route| route.max_body);
@@ -439,6 +444,7 @@ impl<O: Occasion> Proxy<O> {
         metrics.decided(decided);
         if let Some(reason) = exchange.rejected {
             metrics.rejected(reason);
+            trail.route.iter().for_each(|route| route.service.metrics.failed(reason));
         }
         let observed = exchange.admission.as_ref().map_or(&[][..], |admission| admission.observed.as_slice());
         if !observed.is_empty() {

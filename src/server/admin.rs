@@ -73,6 +73,11 @@ impl Admin {
     fn metrics(&self) -> Vec<u8> {
         let telemetry = &self.state.telemetry;
         let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let gateway = self.state.gateway.load();
+        telemetry.ready.set(i64::from(!self.state.draining.load(Ordering::Relaxed)));
+        telemetry.connections_limit.set(int(gateway.connection_limits.max_connections as u64));
+        telemetry.body_memory_limit.set(int(gateway.request_limits.body_memory));
+        telemetry.upload_disk_limit.set(int(gateway.upload_limits.disk));
         telemetry.in_flight.set(int(self.state.in_flight.load(Ordering::Relaxed) as u64));
         telemetry.connections.set(int(self.state.connections.open() as u64));
         telemetry.body_memory.set(int(self.state.bodies.used()));

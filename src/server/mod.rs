@@ -322,6 +322,7 @@ fn state(
         .map_err(|error| StartError::Machine(format!("access log {}: {error}", config.access_log.path)))?;
     check_uploads(&gateway).map_err(StartError::Machine)?;
     telemetry.published(gateway.generation, unix_now());
+    telemetry.keep(&gateway.inventory);
     let bound = config.listeners.iter().zip(public);
     let listeners =
         bound.map(|(listener, bound)| Listening { written: listener.address, bound: bound.address }).collect();

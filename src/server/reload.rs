@@ -5,7 +5,6 @@
 //! their old value, and the outcome names them. Reloads are serialised; one that finds nothing changed publishes
 //! nothing.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use log::{error, info, warn};
@@ -127,11 +126,7 @@ impl Reloader {
         let mut checked = check(&self.source, Purpose::Serving, &surroundings);
         let (gateway, loaded) = match (checked.gateway, checked.loaded) {
             (Some(gateway), Some(loaded)) => (gateway, loaded),
-            (_, loaded) => {
-                let routes = loaded.as_ref().map_or(&[][..], |loaded| &loaded.config.routes);
-                self.forget_routes(routes.iter().map(|route| &*route.name), &running);
-                return refused(checked.report.render(&checked.sources, Color::Never), &running);
-            }
+            _ => return self.refused(checked.report.render(&checked.sources, Color::Never), &running),
         };
         let upgrade_needed = self.fixed.differences(&Fixed::of(&loaded));
         if gateway.hash == running.hash {
@@ -140,19 +135,17 @@ impl Reloader {
             return (Outcome::Unchanged { generation: running.generation }, ReloadResult::Unchanged, status);
         }
         if let Err(failed) = check_uploads(&gateway) {
-            self.forget_routes(gateway.routes.iter().map(|route| &*route.name), &running);
-            return refused(format!("error: {failed}\n"), &running);
+            return self.refused(format!("error: {failed}\n"), &running);
         }
         if loaded.config.access_log.path != current.access_path
             && let Err(failed) = self.state.access.redirect(&loaded.config.access_log.path)
         {
-            self.forget_routes(gateway.routes.iter().map(|route| &*route.name), &running);
-            return refused(format!("error: access log {}: {failed}\n", loaded.config.access_log.path), &running);
+            return self.refused(format!("error: access log {}: {failed}\n", loaded.config.access_log.path), &running);
         }
         *current = Current::of(&loaded);
-        self.forget_routes(running.routes.iter().map(|route| &*route.name), &gateway);
-        let routes = gateway.routes.len();
-        self.state.gateway.store(Arc::new(gateway));
+        let (routes, gateway) = (gateway.routes.len(), Arc::new(gateway));
+        self.state.gateway.store(Arc::clone(&gateway));
+        self.state.telemetry.keep(&gateway.inventory);
         for section in &upgrade_needed {
             warn!("configuration section {section} changed: it needs an upgrade");
         }
@@ -163,19 +156,11 @@ impl Reloader {
         (outcome, ReloadResult::Published, format!("generation {generation}"))
     }
 
-    /// Those of the routes that `kept` does not have take their histograms with them: routes that are gone, and those
-    /// of a refused file. A request still in flight counts into nothing.
-    fn forget_routes<'r>(&self, routes: impl Iterator<Item = &'r str>, kept: &Gateway) {
-        let kept: HashSet<&str> = kept.routes.iter().map(|route| &*route.name).collect();
-        for route in routes.filter(|route| !kept.contains(route)) {
-            self.state.telemetry.forget_route(route);
-        }
+    /// Says that the file is refused, and forgets what was made for it.
+    fn refused(&self, report: String, running: &Gateway) -> (Outcome, ReloadResult, String) {
+        self.state.telemetry.keep(&running.inventory);
+        error!("configuration refused, generation {} goes on:\n{report}", running.generation);
+        let status = format!("generation {}, last reload refused", running.generation);
+        (Outcome::Refused { report }, ReloadResult::Refused, status)
     }
-}
-
-/// Says that the file is refused.
-fn refused(report: String, running: &Gateway) -> (Outcome, ReloadResult, String) {
-    error!("configuration refused, generation {} goes on:\n{report}", running.generation);
-    let status = format!("generation {}, last reload refused", running.generation);
-    (Outcome::Refused { report }, ReloadResult::Refused, status)
 }

@@ -2,21 +2,20 @@
 //!
 //! Names begin with `tollgate_`, units are base units, counters end in `_total`. Figures that another part already
 //! keeps (connections, limit table, body memory) are read at scrape time through gauges that the part's owner sets
-//! just before [`Telemetry::render`].
+//! just before [`Telemetry::render`]. How many series there can be is counted in `series`.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     TextEncoder,
 };
 
-/// Statuses with a label of their own; any other is counted as `other`.
-const STATUSES: [u16; 40] = [
-    200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408,
-    409, 410, 411, 412, 413, 414, 415, 416, 421, 422, 425, 429, 431, 500, 502, 503, 504,
-];
+use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
+use super::series::{Children, Families, Inventory};
+
+/// How a fetch of a key set ends.
+pub(super) const KEY_SET_RESULTS: [&str; 2] = ["good", "failed"];
 
 /// Seconds. From a fast service to a slow report.
 const REQUEST_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -30,12 +29,13 @@ const STORE_BUCKETS: [f64; 10] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.0
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Telemetry {
-    registry: Registry,
+    registry: Families,
     requests: IntCounterVec,
     rejections: IntCounterVec,
     observed: IntCounterVec,
     observed_violations: IntCounterVec,
     authorisation_observed: IntCounterVec,
+    limit_near: IntCounterVec,
     limit_refusals: IntCounterVec,
     limits_observed: IntCounterVec,
     limit_observed_refusals: IntCounterVec,
@@ -47,19 +47,29 @@ pub struct Telemetry {
     request_seconds: HistogramVec,
     service_seconds: HistogramVec,
     gateway_seconds: HistogramVec,
+    route_info: IntGaugeVec,
+    service_replies: IntCounterVec,
+    service_failures: IntCounterVec,
+    service_connect_failures: IntCounterVec,
     reloads: IntCounterVec,
     /// Requests between their first phase and their log line.
     pub in_flight: IntGauge,
     /// Open client connections.
     pub connections: IntGauge,
+    /// The most of them that are let in.
+    pub connections_limit: IntGauge,
     /// Connections closed at accept, by reason.
     pub connections_refused: IntCounterVec,
     /// Connections closed by the guard, by the deadline they missed.
     pub connections_expired: IntCounterVec,
     /// Bytes of request bodies held for checking.
     pub body_memory: IntGauge,
+    /// The most bytes that they may take.
+    pub body_memory_limit: IntGauge,
     /// Bytes of temporary files that uploads take.
     pub upload_disk: IntGauge,
+    /// The most bytes that they may take.
+    pub upload_disk_limit: IntGauge,
     /// Counters held by the limiter, by kind.
     pub limit_entries: IntGaugeVec,
     /// Decisions made by a shared counter.
@@ -88,6 +98,9 @@ pub struct Telemetry {
     /// Seconds that decisions of the shared store took.
     pub shared_store_seconds: Histogram,
     limits_decided: [IntCounter; DecidedBy::ALL.len()],
+    /// Whether requests should be sent here.
+    pub ready: IntGauge,
+    series_budget: IntGauge,
     generation: IntGauge,
     reload_successful: IntGauge,
     reload_timestamp: IntGauge,
@@ -148,7 +161,7 @@ impl DecidedBy {
 impl Telemetry {
     /// Registers every metric. `version` and `revision` are shown by `tollgate_build_info`.
     pub fn new(version: &str, revision: &str) -> Self {
-        let registry = Registry::new();
+        let registry = Families::default();
         let build = int_gauges(&registry, "tollgate_build_info", "What runs", &["version", "revision"]);
         build.with_label_values(&[version, revision]).set(1);
         let decided = counters(
@@ -181,6 +194,12 @@ impl Telemetry {
                 "tollgate_contract_observed_violations_total",
                 "Violations of these requests, by route and type",
                 &["route", "type"],
+            ),
+            limit_near: counters(
+                &registry,
+                "tollgate_limit_near_exhaustion_total",
+                "Requests that left less than a tenth of a limit, by plan or route and policy",
+                &["owner", "policy"],
             ),
             limit_refusals: counters(
                 &registry,
@@ -254,9 +273,33 @@ impl Telemetry {
                 "From the end of the request's header to the decision, a checked body's upload included",
                 &GATEWAY_BUCKETS,
             ),
+            route_info: int_gauges(&registry, "tollgate_route_info", "The service of a route", &["route", "service"]),
+            service_replies: counters(
+                &registry,
+                "tollgate_service_replies_total",
+                "Replies of a service, by service and class of the status",
+                &["service", "status"],
+            ),
+            service_failures: counters(
+                &registry,
+                "tollgate_service_failures_total",
+                "Requests for which a service had no usable reply, by service and reason",
+                &["service", "reason"],
+            ),
+            service_connect_failures: counters(
+                &registry,
+                "tollgate_service_connect_failures_total",
+                "Connections to a service that could not be opened, also where another target could be reached",
+                &["service"],
+            ),
             reloads: counters(&registry, "tollgate_config_reloads_total", "Reloads, by result", &["result"]),
             in_flight: int_gauge(&registry, "tollgate_requests_in_flight", "Requests being served"),
             connections: int_gauge(&registry, "tollgate_connections", "Open client connections"),
+            connections_limit: int_gauge(
+                &registry,
+                "tollgate_connections_limit",
+                "The most client connections that are let in",
+            ),
             connections_refused: counters(
                 &registry,
                 "tollgate_connections_refused_total",
@@ -270,7 +313,17 @@ impl Telemetry {
                 &["deadline"],
             ),
             body_memory: int_gauge(&registry, "tollgate_body_memory_bytes", "Request bodies held for checking"),
+            body_memory_limit: int_gauge(
+                &registry,
+                "tollgate_body_memory_limit_bytes",
+                "The most memory for request bodies held for checking",
+            ),
             upload_disk: int_gauge(&registry, "tollgate_upload_disk_bytes", "Temporary files of uploads"),
+            upload_disk_limit: int_gauge(
+                &registry,
+                "tollgate_upload_disk_limit_bytes",
+                "The most disk for temporary files of uploads",
+            ),
             limit_entries: int_gauges(&registry, "tollgate_limit_entries", "Counters held, by kind", &["kind"]),
             limit_overflow: int_gauge(
                 &registry,
@@ -332,6 +385,12 @@ impl Telemetry {
                 &STORE_BUCKETS,
             ),
             limits_decided: DecidedBy::ALL.map(|by| decided.with_label_values(&[by.label()])),
+            ready: int_gauge(&registry, "tollgate_ready", "1 when requests are welcome, 0 when the process is leaving"),
+            series_budget: int_gauge(
+                &registry,
+                "tollgate_series_budget",
+                "The most series that metrics can have with this configuration",
+            ),
             generation: int_gauge(&registry, "tollgate_config_generation", "Number of the generation that serves"),
             reload_successful: int_gauge(
                 &registry,
@@ -354,6 +413,15 @@ impl Telemetry {
         for result in [ReloadResult::Published, ReloadResult::Unchanged, ReloadResult::Refused] {
             telemetry.reloads.with_label_values(&[result.label()]);
         }
+        for reason in ["total", "address", "leaving"] {
+            telemetry.connections_refused.with_label_values(&[reason]);
+        }
+        for deadline in ["idle", "header"] {
+            telemetry.connections_expired.with_label_values(&[deadline]);
+        }
+        for kind in ["consumer", "stranger", "overflow"] {
+            telemetry.limit_entries.with_label_values(&[kind]);
+        }
         telemetry
     }
 
@@ -374,14 +442,24 @@ impl Telemetry {
         }
     }
 
-    /// The counter of refusals by one policy of a plan or route.
-    pub fn limit_refusals(&self, owner: &str, policy: &str) -> IntCounter {
-        self.limit_refusals.with_label_values(&[owner, policy])
+    /// The metrics of one service, to be kept with it.
+    pub fn service(&self, name: &str) -> ServiceMetrics {
+        ServiceMetrics {
+            replies: SERVICE_REPLIES.map(|class| self.service_replies.with_label_values(&[name, class])),
+            failures: SERVICE_FAILURES.map(|reason| self.service_failures.with_label_values(&[name, reason])),
+            connect_failures: self.service_connect_failures.with_label_values(&[name]),
+        }
     }
 
-    /// The counter of requests that one policy of a plan or route would have refused, were it not only observed.
-    pub fn limit_observed(&self, owner: &str, policy: &str) -> IntCounter {
-        self.limit_observed_refusals.with_label_values(&[owner, policy])
+    /// The metrics of one limit of a plan or route, to be found by it.
+    pub fn limit(&self, owner: &str, policy: &str) -> LimitMetrics {
+        LimitMetrics {
+            owner: owner.into(),
+            policy: policy.into(),
+            near: self.limit_near.with_label_values(&[owner, policy]),
+            refusals: self.limit_refusals.with_label_values(&[owner, policy]),
+            observed_refusals: self.limit_observed_refusals.clone(),
+        }
     }
 
     /// Counts a decision on shared limits.
@@ -420,12 +498,19 @@ impl Telemetry {
         self.key_fetches.with_label_values(&[authenticator, "failed"]).inc();
     }
 
-    /// Forgets the histograms of a route that the configuration no longer has.
-    pub fn forget_route(&self, name: &str) {
-        for histogram in [&self.request_seconds, &self.service_seconds, &self.gateway_seconds] {
-            // An error only says that it is gone already.
-            let _ = histogram.remove_label_values(&[name]);
+    /// The most series that a scrape can have with this inventory.
+    pub fn at_most(&self, of: &Inventory) -> usize {
+        self.registry.at_most(of)
+    }
+
+    /// Keeps the series of this inventory, which serves, and forgets those of others. A request that is still in flight
+    /// counts into nothing then.
+    pub fn keep(&self, serving: &Inventory) {
+        self.registry.retain(serving);
+        for (route, service) in &serving.routed {
+            self.route_info.with_label_values(&[route, service]).set(1);
         }
+        self.series_budget.set(i64::try_from(self.at_most(serving)).unwrap_or(i64::MAX));
     }
 
     /// Notes how a reload ended; `now` is Unix time in seconds.
@@ -444,6 +529,11 @@ impl Telemetry {
         self.reload_timestamp.set(now);
     }
 
+    #[cfg(test)]
+    pub(super) fn families(&self) -> &Families {
+        &self.registry
+    }
+
     /// All metrics in Prometheus' text format, version 0.0.4.
     pub fn render(&self) -> Vec<u8> {
         self.process.observe();
@@ -452,69 +542,6 @@ impl Telemetry {
             ::log::error!("metrics could not be written: {error}");
         }
         text
-    }
-}
-
-/// The metrics of one route, resolved.
-#[derive(Debug)]
-pub struct RouteMetrics {
-    name: Box<str>,
-    requests: IntCounterVec,
-    by_status: [OnceLock<IntCounter>; STATUSES.len() + 1],
-    rejections: IntCounterVec,
-    observed: IntCounterVec,
-    observed_violations: IntCounterVec,
-    authorisation_observed: IntCounterVec,
-    limits_observed: IntCounterVec,
-    request_seconds: Histogram,
-    service_seconds: Histogram,
-    gateway_seconds: Histogram,
-}
-
-impl RouteMetrics {
-    /// Counts an answered request.
-    pub fn answered(&self, status: u16, total: Duration) {
-        let slot = STATUSES.binary_search(&status).unwrap_or(STATUSES.len());
-        self.by_status[slot]
-            .get_or_init(|| {
-                let label = STATUSES.get(slot).map_or_else(|| "other".to_owned(), u16::to_string);
-                self.requests.with_label_values(&[&*self.name, &label])
-            })
-            .inc();
-        self.request_seconds.observe(total.as_secs_f64());
-    }
-
-    /// Counts a request that the gateway answered itself.
-    pub fn rejected(&self, reason: &'static str) {
-        self.rejections.with_label_values(&[&*self.name, reason]).inc();
-    }
-
-    /// Counts a request that passed although it violates its contract, and its violations by type.
-    pub fn observed(&self, types: impl Iterator<Item = &'static str>) {
-        self.observed.with_label_values(&[&*self.name]).inc();
-        for kind in types {
-            self.observed_violations.with_label_values(&[&*self.name, kind]).inc();
-        }
-    }
-
-    /// Counts a request that authorisation let pass although it fails this condition.
-    pub fn observed_condition(&self, condition: &'static str) {
-        self.authorisation_observed.with_label_values(&[&*self.name, condition]).inc();
-    }
-
-    /// Counts a request that limits let pass although one is used up.
-    pub fn observed_limits(&self) {
-        self.limits_observed.with_label_values(&[&*self.name]).inc();
-    }
-
-    /// Notes how long the gateway took to decide.
-    pub fn decided(&self, after: Duration) {
-        self.gateway_seconds.observe(after.as_secs_f64());
-    }
-
-    /// Notes how long the service took to reply.
-    pub fn served(&self, after: Duration) {
-        self.service_seconds.observe(after.as_secs_f64());
     }
 }
 
@@ -529,10 +556,10 @@ struct ProcessGauges {
 }
 
 impl ProcessGauges {
-    fn new(registry: &Registry) -> Self {
+    fn new(registry: &Families) -> Self {
         let cpu_seconds = prometheus::Gauge::new("process_cpu_seconds_total", "User and system CPU time")
             .expect("the name is a valid metric name");
-        register(registry, cpu_seconds.clone());
+        registry.add(cpu_seconds.clone());
         let gauges = Self {
             cpu_seconds,
             resident_bytes: int_gauge(registry, "process_resident_memory_bytes", "Resident memory"),
@@ -568,50 +595,49 @@ impl ProcessGauges {
     }
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+fn counters(registry: &Families, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are valid constants");
-    register(registry, metric.clone());
+    registry.add_labelled(name, Children::Counters(metric.clone()));
     metric
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+fn counter(registry: &Families, name: &str, help: &str) -> IntCounter {
     let metric = IntCounter::new(name, help).expect("the name is a valid constant");
-    register(registry, metric.clone());
+    registry.add(metric.clone());
     metric
 }
 
-fn int_gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+fn int_gauge(registry: &Families, name: &str, help: &str) -> IntGauge {
     let metric = IntGauge::new(name, help).expect("the name is a valid constant");
-    register(registry, metric.clone());
+    registry.add(metric.clone());
     metric
 }
 
-fn int_gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+fn int_gauges(registry: &Families, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are valid constants");
-    register(registry, metric.clone());
+    registry.add_labelled(name, Children::Gauges(metric.clone()));
     metric
 }
 
-fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+fn histograms(registry: &Families, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     let metric = HistogramVec::new(options, &["route"]).expect("names and labels are valid constants");
-    register(registry, metric.clone());
+    registry.add_labelled(name, Children::Histograms(metric.clone(), buckets.len()));
     metric
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+fn histogram(registry: &Families, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     let metric = Histogram::with_opts(options).expect("names are valid constants");
-    register(registry, metric.clone());
+    registry.add(metric.clone());
     metric
-}
-
-fn register(registry: &Registry, metric: impl prometheus::core::Collector + 'static) {
-    registry.register(Box::new(metric)).expect("each metric is registered once per process");
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::named::STATUSES;
     use super::*;
 
     fn scrape(telemetry: &Telemetry) -> String {
@@ -655,6 +681,29 @@ mod tests {
             r#"tollgate_contract_observed_violations_total{route="users",type="enum"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn replies_count_by_class_and_failures_by_fault() {
+        let telemetry = Telemetry::new("1", "abc");
+        let service = telemetry.service("users");
+        [200, 299, 301, 404, 503, 101, 999].into_iter().for_each(|status| service.replied(status));
+        ["service-timeout", "contract-violated"].into_iter().for_each(|reason| service.failed(reason));
+        let text = scrape(&telemetry);
+        for (family, count) in [
+            (r#"replies_total{service="users",status="2xx"}"#, 2),
+            (r#"replies_total{service="users",status="3xx"}"#, 1),
+            (r#"replies_total{service="users",status="4xx"}"#, 1),
+            (r#"replies_total{service="users",status="5xx"}"#, 1),
+            (r#"replies_total{service="users",status="other"}"#, 2),
+            (r#"failures_total{reason="service-timeout",service="users"}"#, 1),
+            (r#"failures_total{reason="service-reply",service="users"}"#, 0),
+        ] {
+            assert!(
+                text.contains(&format!("tollgate_service_{family} {count}\n")),
+                "{family} is not {count} in\n{text}"
+            );
         }
     }
 

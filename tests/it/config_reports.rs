@@ -38,6 +38,11 @@ fn bad_files() -> Vec<String> {
     files
 }
 
+/// Without the number of series, which grows with every metric of the gateway; `metrics` looks after it.
+fn without_metrics(said: &str) -> String {
+    said.split_inclusive('\n').filter(|line| !line.starts_with("metrics: ")).collect()
+}
+
 #[test]
 fn every_bad_file_is_reported_as_expected() {
     let files = bad_files();
@@ -45,7 +50,7 @@ fn every_bad_file_is_reported_as_expected() {
     let mut wrong = Vec::new();
     for file in files {
         let output = check(&[&format!("bad/{file}")]);
-        let found = text(&output.stdout);
+        let found = without_metrics(&text(&output.stdout));
         assert_eq!(text(&output.stderr), "", "{file}");
         let code = i32::from(found.lines().any(|line| line.starts_with("error: ")));
         assert_eq!(output.status.code(), Some(code), "{file}: {found}");

@@ -10,6 +10,7 @@ use crate::gateway::Plan;
 use crate::gateway::forward_auth::{ForwardAuthenticator, Meaning};
 use crate::gateway::service::{HostHeader, Service, Timeouts};
 use crate::policy::headers::{is_framing, is_hop_by_hop, is_own};
+use crate::telemetry::ServiceMetrics;
 
 use super::services::parse_url;
 use super::tokens::Tokens;
@@ -52,7 +53,8 @@ impl Tokens<'_> {
         };
         let timeout = written.timeout.get();
         let timeouts = Timeouts { connect: timeout, response: timeout };
-        let service = Service::new(name, "", HostHeader::Service, vec![authority], timeouts);
+        let metrics = ServiceMetrics::unregistered();
+        let service = Service::new(name, "", HostHeader::Service, vec![authority], timeouts, metrics);
         for (host, failed) in service.refresh(self.lookup) {
             self.report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))

@@ -17,6 +17,7 @@ mod headers;
 pub mod openapi;
 mod passwords;
 mod routes;
+mod series;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -34,10 +35,13 @@ use crate::policy::rejection::Format;
 use crate::telemetry::{self, Telemetry};
 
 use super::key_source::KeySources;
-use super::{ConnectionLimits, Gateway, RequestLimits, UploadLimits};
+use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
 use services::Services;
+
+/// Instead of a route's name, in metrics.
+const UNMATCHED: &str = "-";
 
 /// What a generation takes from the process it is for.
 pub struct Surroundings<'a> {
@@ -69,6 +73,16 @@ pub fn compile(
         return None;
     }
     let auth_services = callers.auth_services();
+    let inventory = series::inventory(&series::Compiled {
+        authenticators: &callers.authenticators,
+        plans: &callers.plans,
+        services: &services,
+        routes: &compiled.routes,
+        docs: docs.as_ref(),
+    });
+    let plans = callers.plans.values().map(|plan| &**plan);
+    let routes = compiled.routes.iter().map(|route| &**route);
+    let limit_counters = LimitCounters::new(plans, routes, surroundings.telemetry);
     Some(Gateway {
         generation: surroundings.generation,
         hash: hash.into(),
@@ -94,7 +108,9 @@ pub fn compile(
         routes: compiled.routes,
         auth_services,
         services: services.into_values().collect(),
-        unmatched: surroundings.telemetry.route("-"),
+        limit_counters,
+        inventory,
+        unmatched: surroundings.telemetry.route(UNMATCHED),
         docs: docs.and_then(|place| docs::compile(config, place, surroundings.telemetry)),
         drain_timeout: config.drain.timeout.get(),
     })

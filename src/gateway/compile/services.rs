@@ -24,7 +24,8 @@ pub(super) fn compile(
         let Some((authorities, base_path)) = addresses(service, &place, report) else { continue };
         let host = if service.preserve_host { HostHeader::Client } else { HostHeader::Service };
         let timeouts = Timeouts { connect: service.timeouts.connect.get(), response: service.timeouts.response.get() };
-        let service = Service::new(name, &base_path, host, authorities, timeouts);
+        let metrics = surroundings.telemetry.service(name);
+        let service = Service::new(name, &base_path, host, authorities, timeouts, metrics);
         for (host, failed) in service.refresh(surroundings.lookup) {
             report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))

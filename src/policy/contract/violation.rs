@@ -165,6 +165,9 @@ pub enum ViolationKind {
 }
 
 impl ViolationKind {
+    /// How many there are.
+    pub const COUNT: usize = Self::ValueError as usize + 1;
+
     /// The kind as clients see it.
     pub fn code(self) -> &'static str {
         match self {

@@ -173,6 +173,12 @@ impl Limit {
         Self::new("concurrency", identity, name, Rule::Concurrency { max }, &parameters)
     }
 
+    /// Tells it from every other limit of its configuration, and is the same in every generation.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The name clients are told.
     #[must_use]
     pub fn name(&self) -> &str {

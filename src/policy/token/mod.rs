@@ -118,6 +118,9 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
+    /// How many there are.
+    pub const COUNT: usize = Self::Consumer as usize + 1;
+
     /// The metric label.
     pub fn code(self) -> &'static str {
         match self {

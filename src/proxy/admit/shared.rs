@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use log::{error, info};
 
+use crate::gateway::LimitCounters;
 use crate::policy::limit::{Claim, Limiter, Now, Refused};
 use crate::policy::rejection::Rejection;
 use crate::store::shared::{Change, Decision, Fault, Shared};
@@ -17,6 +18,7 @@ use crate::telemetry::{DecidedBy, Telemetry};
 
 use super::super::State;
 use super::super::exchange::Held;
+use super::counted;
 
 /// What holds while the store does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,7 @@ impl OnFailure {
 pub(super) async fn decide<'a>(
     state: &State,
     limits: &SharedLimits,
+    counters: &LimitCounters,
     claims: &[Claim<'a>],
     now: Now,
 ) -> Result<Result<Held, Refused<'a>>, Rejection> {
@@ -86,7 +89,7 @@ pub(super) async fn decide<'a>(
             return Ok(decided.map(|(granted, places)| Held {
                 places,
                 permit: charge(&state.limiter, claims, now),
-                ..Held::of(granted)
+                ..counted(counters, granted)
             }));
         }
         Err(fault) => fault,
@@ -95,7 +98,7 @@ pub(super) async fn decide<'a>(
     match limits.on_failure {
         OnFailure::Local => {
             state.telemetry.limits_decided(DecidedBy::Local);
-            Ok(state.limiter.decide(claims, now).map(Held::of))
+            Ok(state.limiter.decide(claims, now).map(|granted| counted(counters, granted)))
         }
         OnFailure::Allow => {
             state.telemetry.limits_decided(DecidedBy::Nobody);

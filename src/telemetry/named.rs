@@ -1,0 +1,160 @@
+//! The metrics of one route, service or limit.
+//!
+//! Each is made by `Telemetry` when a generation is compiled and kept with what it is named after, so that on the request
+//! path a metric is an atomic add. What happens seldom (rejections, what is only observed) is looked up when it does.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec};
+
+/// Statuses with a label of their own; any other is counted as `other`.
+pub(super) const STATUSES: [u16; 40] = [
+    200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408,
+    409, 410, 411, 412, 413, 414, 415, 416, 421, 422, 425, 429, 431, 500, 502, 503, 504,
+];
+
+/// How many labels statuses have.
+pub(super) const STATUS_LABELS: usize = STATUSES.len() + 1;
+
+/// Labels of a service's replies: the class of their status.
+pub(super) const SERVICE_REPLIES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "other"];
+
+/// What can become of a password.
+pub(super) const PASSWORD_RESULTS: [&str; 5] = ["right", "wrong", "unknown", "malformed", "busy"];
+
+/// What an auth service can say, and what can go wrong with asking it.
+pub(super) const ASK_RESULTS: [&str; 10] =
+    ["known", "refused", "forbidden", "no-address", "unreachable", "timeout", "reply", "status", "consumer", "plan"];
+
+/// Why a service had no usable reply: those reasons of rejections that are its fault.
+pub(super) const SERVICE_FAILURES: [&str; 4] = ["service-unavailable", "service-timeout", "service-reply", "bad-reply"];
+
+/// The metrics of one route, resolved.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    pub(super) name: Box<str>,
+    pub(super) requests: IntCounterVec,
+    pub(super) by_status: [OnceLock<IntCounter>; STATUS_LABELS],
+    pub(super) rejections: IntCounterVec,
+    pub(super) observed: IntCounterVec,
+    pub(super) observed_violations: IntCounterVec,
+    pub(super) authorisation_observed: IntCounterVec,
+    pub(super) limits_observed: IntCounterVec,
+    pub(super) request_seconds: Histogram,
+    pub(super) service_seconds: Histogram,
+    pub(super) gateway_seconds: Histogram,
+}
+
+impl RouteMetrics {
+    /// Counts an answered request.
+    pub fn answered(&self, status: u16, total: Duration) {
+        let slot = STATUSES.binary_search(&status).unwrap_or(STATUSES.len());
+        self.by_status[slot]
+            .get_or_init(|| {
+                let label = STATUSES.get(slot).map_or_else(|| "other".to_owned(), u16::to_string);
+                self.requests.with_label_values(&[&*self.name, &label])
+            })
+            .inc();
+        self.request_seconds.observe(total.as_secs_f64());
+    }
+
+    /// Counts a request that the gateway answered itself.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejections.with_label_values(&[&*self.name, reason]).inc();
+    }
+
+    /// Counts a request that passed although it violates its contract, and its violations by type.
+    pub fn observed(&self, types: impl Iterator<Item = &'static str>) {
+        self.observed.with_label_values(&[&*self.name]).inc();
+        for kind in types {
+            self.observed_violations.with_label_values(&[&*self.name, kind]).inc();
+        }
+    }
+
+    /// Counts a request that authorisation let pass although it fails this condition.
+    pub fn observed_condition(&self, condition: &'static str) {
+        self.authorisation_observed.with_label_values(&[&*self.name, condition]).inc();
+    }
+
+    /// Counts a request that limits let pass although one is used up.
+    pub fn observed_limits(&self) {
+        self.limits_observed.with_label_values(&[&*self.name]).inc();
+    }
+
+    /// Notes how long the gateway took to decide.
+    pub fn decided(&self, after: Duration) {
+        self.gateway_seconds.observe(after.as_secs_f64());
+    }
+
+    /// Notes how long the service took to reply.
+    pub fn served(&self, after: Duration) {
+        self.service_seconds.observe(after.as_secs_f64());
+    }
+}
+
+/// The metrics of one service, resolved.
+#[derive(Debug)]
+pub struct ServiceMetrics {
+    pub(super) replies: [IntCounter; SERVICE_REPLIES.len()],
+    pub(super) failures: [IntCounter; SERVICE_FAILURES.len()],
+    pub(super) connect_failures: IntCounter,
+}
+
+impl ServiceMetrics {
+    /// Of a service that only the gateway itself asks, which is counted elsewhere. Shown nowhere.
+    pub fn unregistered() -> Self {
+        let counter = || IntCounter::new("unregistered", "Shown nowhere").expect("the name is a valid constant");
+        Self {
+            replies: SERVICE_REPLIES.map(|_| counter()),
+            failures: SERVICE_FAILURES.map(|_| counter()),
+            connect_failures: counter(),
+        }
+    }
+
+    /// Counts a reply.
+    pub fn replied(&self, status: u16) {
+        let class = usize::from(status / 100);
+        let slot = if (2..=5).contains(&class) { class - 2 } else { SERVICE_REPLIES.len() - 1 };
+        self.replies[slot].inc();
+    }
+
+    /// Counts a rejection, where its reason is the service's fault.
+    pub fn failed(&self, reason: &str) {
+        if let Some(slot) = SERVICE_FAILURES.iter().position(|known| *known == reason) {
+            self.failures[slot].inc();
+        }
+    }
+
+    /// Counts a connection that could not be opened.
+    pub fn unreachable(&self) {
+        self.connect_failures.inc();
+    }
+}
+
+/// The metrics of one limit, resolved.
+#[derive(Debug)]
+pub struct LimitMetrics {
+    pub(super) owner: Box<str>,
+    pub(super) policy: Box<str>,
+    pub(super) near: IntCounter,
+    pub(super) refusals: IntCounter,
+    pub(super) observed_refusals: IntCounterVec,
+}
+
+impl LimitMetrics {
+    /// Counts a request that left little of the limit.
+    pub fn nearly_exhausted(&self) {
+        self.near.inc();
+    }
+
+    /// Counts a request that it refused.
+    pub fn refused(&self) {
+        self.refusals.inc();
+    }
+
+    /// Counts a request that it would have refused, were it not only observed.
+    pub fn observed(&self) {
+        self.observed_refusals.with_label_values(&[&*self.owner, &*self.policy]).inc();
+    }
+}
