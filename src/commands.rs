@@ -3,6 +3,8 @@
 pub mod explain;
 pub mod import;
 pub mod keys;
+pub mod password;
+pub mod upgrade;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -135,8 +137,8 @@ fn report_reload(status: u16, body: &str) -> ExitCode {
         "published" => {
             eprint!("{}", text("warnings"));
             println!("published generation {}", value["generation"]);
-            for section in value["restart_needed"].as_array().into_iter().flatten() {
-                println!("{} changed: it needs a restart", section.as_str().unwrap_or_default());
+            for section in value["upgrade_needed"].as_array().into_iter().flatten() {
+                println!("{} changed: it needs an upgrade", section.as_str().unwrap_or_default());
             }
             ExitCode::SUCCESS
         }
@@ -177,7 +179,13 @@ pub fn demo() -> Result<Setup, String> {
     println!("{}", demo_text(public, listeners[1].1, listeners[2].1));
     let (service, _) = listeners.swap_remove(2);
     drop(listeners);
-    Ok(Setup { source: Source::Text { name: "conf/demo.yaml".to_owned(), text }, threads: 1, demo: Demo::On(service) })
+    Ok(Setup {
+        source: Source::Text { name: "conf/demo.yaml".to_owned(), text },
+        threads: 1,
+        demo: Demo::On(service),
+        program: None,
+        takeover: None,
+    })
 }
 
 fn demo_text(public: SocketAddr, admin: SocketAddr, service: SocketAddr) -> String {

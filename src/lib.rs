@@ -21,7 +21,8 @@
 //! [`server`] and by `gateway::compile` only; [`telemetry`] is a leaf. [`store`] is the file of API keys that come and
 //! go at run time, and of what quotas have used; it knows [`policy`] only, [`server`] opens it and `proxy` looks into the
 //! keys that were read. [`explain`] stands beside the server: it tries requests out on the same [`proxy`], without a
-//! network. [`demo`] and [`import`] serve the command line alone and know nothing of the rest.
+//! network, with the keys that it finds in the store and that the command line fetches for it. [`demo`] and [`import`]
+//! serve the command line alone; the one knows nothing of the rest, the other only what [`policy`] checks.
 //!
 //! # What must always hold
 //!

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use tollgate::config::{Color, Report, Sources};
-use tollgate::explain::{self, Explainer};
+use tollgate::explain::{self, Explainer, StoredKeys};
 use tollgate::gateway::key_source::KeySources;
 use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
@@ -37,6 +37,7 @@ Try it:
   tollgate openapi conf/demo.yaml      the API's description, OpenAPI 3.1
   tollgate explain conf/demo.yaml GET /users/7    what becomes of a request, and why
   tollgate reload conf/tollgate.yaml   after a change, without losing a request
+  tollgate upgrade conf/tollgate.yaml  after a new binary was installed, likewise
   tollgate keys create FILE --consumer alice    an API key, good at once
   tollgate import openapi.json --service users -o users.yaml    routes from a microservice's OpenAPI document
 
@@ -89,6 +90,19 @@ enum Command {
         #[arg(long)]
         admin: Option<std::net::SocketAddr>,
     },
+    /// Replace a running gateway's process by a new one, with the binary that is installed now.
+    ///
+    /// The new process gets the listening sockets and serves before the old one stops accepting; no connection is
+    /// refused and no request is cut. Changes that a reload cannot apply (listeners, admin, store) take effect. When the
+    /// new process does not start, the old one goes on, and the exit code is 1.
+    Upgrade {
+        /// The file that the gateway runs, to find its upgrade socket.
+        #[arg(default_value = DEFAULT_FILE)]
+        file: PathBuf,
+        /// The upgrade socket, when the file does not tell.
+        #[arg(long)]
+        socket: Option<PathBuf>,
+    },
     /// Say what becomes of a request, and why, without a server.
     ///
     /// Which route it is for, who calls, which limits count it, what becomes of each parameter, and the request that the
@@ -104,6 +118,11 @@ enum Command {
     /// They are kept in the `store` of the configuration; a running gateway honours a change within a second.
     #[command(subcommand)]
     Keys(commands::keys::Command),
+    /// Hash a password for the `passwords` of a consumer, and print the hash.
+    ///
+    /// The password is asked for twice on a terminal, without being shown; otherwise it is the first line of standard
+    /// input. It is never an argument, which others on the machine could see.
+    HashPassword,
     /// Print the JSON Schema of configuration files, for editors.
     ///
     /// `conf/tollgate.schema.json` is this. A file that begins with
@@ -124,6 +143,9 @@ struct RunArgs {
     /// What the process log says.
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
     log: LogLevel,
+    /// The upgrade socket of the process to take over from. `tollgate upgrade` says it.
+    #[arg(long, hide = true)]
+    takeover: Option<PathBuf>,
 }
 
 /// How to report.
@@ -166,11 +188,13 @@ fn main() -> ExitCode {
         Command::Routes { file } => routes(&file),
         Command::Openapi { file } => openapi(&file),
         Command::Reload { file, admin } => commands::reload(&file, admin),
+        Command::Upgrade { file, socket } => commands::upgrade::run(&file, socket),
         Command::Explain(arguments) => explain(*arguments),
         Command::Import(arguments) => import(&arguments),
         Command::Keys(command) => {
             commands::keys::run(command, compile, |checked| render(&checked.report, &checked.sources))
         }
+        Command::HashPassword => commands::password::run(),
         Command::Schema => {
             print(&commands::schema());
             ExitCode::SUCCESS
@@ -185,6 +209,8 @@ fn run(arguments: RunArgs) -> ExitCode {
         source: Source::File(arguments.file),
         threads: arguments.threads.map_or_else(cores, usize::from),
         demo: Demo::Off,
+        program: commands::upgrade::own_program(),
+        takeover: arguments.takeover,
     })
 }
 
@@ -305,18 +331,28 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
     let lookup = |_: &str, _: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
     let keys = KeySources::default();
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None, keys: &keys };
-    let checked = server::check(&Source::File(file), Purpose::Checking, &surroundings);
+    let source = Source::File(file);
+    let checked = server::check(&source, Purpose::Checking, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
         return ExitCode::from(1);
     };
     let listeners: Vec<SocketAddr> = loaded.config.listeners.iter().map(|listener| listener.address).collect();
+    let keys = match server::keys::store_path_here(&loaded.config, &source) {
+        Some(path) => StoredKeys::look(&path, server::keys::now()),
+        None => StoredKeys::default(),
+    };
     let part = match explain::request::written(&gateway, &listeners, &spoken) {
         Ok(part) => part,
         Err(message) => return complain(&message),
     };
-    let explanation = match Explainer::new(gateway, telemetry, &listeners) {
-        Ok(mut explainer) => explainer.explain(&part),
+    let needed = explain::published::needed(&gateway, &part);
+    let unfetched = needed.iter().filter_map(|keys| server::key_fetch::fetch_once(keys).err()).collect();
+    let explanation = match Explainer::new(gateway, telemetry, &listeners, keys) {
+        Ok(mut explainer) => {
+            explainer.without_keys(unfetched);
+            explainer.explain(&part)
+        }
         Err(failed) => return complain(&failed.to_string()),
     };
     if as_json {

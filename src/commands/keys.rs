@@ -121,7 +121,7 @@ fn attempt(command: Command, check: impl Fn(&Source) -> Checked) -> Result<Strin
     // To end a key, it is enough to know where the store is: the rest of the file may be at fault.
     let Some(loaded) = &checked.loaded else { return Err(Failure::Configuration(Box::new(checked))) };
     let Some(store) = keys::store_path_here(&loaded.config, &source) else {
-        let hint = "add `store: { path: tollgate.db }` and restart the gateway";
+        let hint = "add `store: { path: tollgate.db }` and `tollgate upgrade`";
         return Err(Failure::Use(format!("{} has no store: {hint}", file.display())));
     };
     let at_store = |failed: StoreError| {

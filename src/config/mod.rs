@@ -9,8 +9,10 @@
 //! is a [`Damaged`]: it can be judged, never run.
 
 mod authorisation;
+mod basic;
 mod damage;
 mod decode;
+mod forward_auth;
 mod jwt;
 mod load;
 mod mask;
@@ -26,7 +28,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
+pub use basic::{Basic, Hidden, Password};
 pub use decode::{Fault, decode};
+pub use forward_auth::ForwardAuth;
 pub use jwt::{Algorithm, Jwt};
 pub use load::{Damaged, Loaded, Loading, load, load_text};
 pub use place::{On, Place, Step};
@@ -69,6 +73,9 @@ pub struct Config {
     /// How a changed file is noticed.
     #[serde(default)]
     pub reload: Reload,
+    /// How a new binary takes over.
+    #[serde(default)]
+    pub upgrade: Upgrade,
     /// API keys that come and go while the gateway runs. Absent: only those of this file are known.
     #[serde(default)]
     pub store: Option<Store>,
@@ -270,6 +277,16 @@ pub struct Store {
     pub path: Option<String>,
 }
 
+/// How a new binary takes over from a running one.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// Where `tollgate upgrade` finds the running gateway: a Unix socket in a folder of its own, which is made with mode
+    /// 0700; a relative path begins at the folder of this file. Default: `upgrade.sock` in systemd's runtime directory,
+    /// and none outside of systemd.
+    pub socket: Option<String>,
+}
+
 /// A microservice behind the gateway: exactly one of `url` and `targets`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -316,7 +333,7 @@ impl Default for Timeouts {
 /// A named way to find the consumer: exactly one kind.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = schema::exactly_one(&["api_key", "jwt"])))]
+#[schemars(extend("oneOf" = schema::exactly_one(&["api_key", "jwt", "basic", "forward_auth"])))]
 pub struct Authenticator {
     /// A key that only the consumer knows.
     #[serde(default)]
@@ -324,6 +341,12 @@ pub struct Authenticator {
     /// A signed token.
     #[serde(default)]
     pub jwt: Option<Jwt>,
+    /// A name and a password.
+    #[serde(default)]
+    pub basic: Option<Basic>,
+    /// An auth service that is asked.
+    #[serde(default)]
+    pub forward_auth: Option<ForwardAuth>,
 }
 
 /// Where the key stands in a request: exactly one of `header`, `query`, `cookie`.
@@ -367,6 +390,8 @@ pub struct Consumer {
     pub plan: Option<String>,
     /// Its keys.
     pub api_keys: Vec<KeyHash>,
+    /// Its passwords, with which its name is good where `basic` is asked for; any one suffices.
+    pub passwords: Vec<Password>,
     /// Passed to services as `X-Consumer-Groups`.
     pub groups: Vec<String>,
 }

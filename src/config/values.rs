@@ -76,6 +76,8 @@ pub enum LimitBy {
     Route,
     /// The value of this header.
     Header(FieldName),
+    /// The value of this claim of a token.
+    Claim(String),
 }
 
 impl Duration {
@@ -266,10 +268,10 @@ impl Written for FieldName {
 }
 
 impl Written for LimitBy {
-    const EXPECTED: &'static str = "`client_ip`, `consumer`, `route` or `header:NAME`";
+    const EXPECTED: &'static str = "`client_ip`, `consumer`, `route`, `header:NAME` or `claim:NAME`";
     const DESCRIPTION: &'static str = "For whom it counts separately.";
-    const PATTERN: &'static str = r"client_ip|consumer|route|header:[-!#$%&'*+.^_`|~0-9A-Za-z]+";
-    const EXAMPLES: &'static [&'static str] = &["client_ip", "consumer", "route", "header:x-tenant"];
+    const PATTERN: &'static str = r"client_ip|consumer|route|header:[-!#$%&'*+.^_`|~0-9A-Za-z]+|claim:[!#-\[\]-~]+";
+    const EXAMPLES: &'static [&'static str] = &["client_ip", "consumer", "route", "header:x-tenant", "claim:tenant"];
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
@@ -277,10 +279,22 @@ impl Written for LimitBy {
             "consumer" => Ok(Self::Consumer),
             "route" => Ok(Self::Route),
             _ => {
+                if let Some(path) = text.strip_prefix("claim:") {
+                    return claim_path(path).map(Self::Claim);
+                }
                 let name = text.strip_prefix("header:").ok_or(Self::EXPECTED)?;
                 FieldName::parse(name).map(Self::Header)
             }
         }
+    }
+}
+
+/// Where a claim is: it becomes part of a limit's name, which clients are told between quotes.
+fn claim_path(path: &str) -> Result<String, &'static str> {
+    let quotable = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    match !path.is_empty() && path.bytes().all(quotable) {
+        true => Ok(path.to_owned()),
+        false => Err("the name of a claim like `tenant` or `realm.tenant`, without spaces, quotes and backslashes"),
     }
 }
 
@@ -365,6 +379,7 @@ impl fmt::Display for LimitBy {
             Self::Consumer => f.write_str("consumer"),
             Self::Route => f.write_str("route"),
             Self::Header(name) => write!(f, "header:{name}"),
+            Self::Claim(path) => write!(f, "claim:{path}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::gateway::{Access, Consumer, Route};
 use crate::policy::authenticate::{KeyPlace, Part, Presented, presented};
+use crate::policy::password::{self, PresentedPassword};
 use crate::proxy::rehearse::{self, Found, Message, Step};
 
 /// Who calls a route, in a sentence; `None` when the gateway did not get as far as to ask.
@@ -10,7 +11,7 @@ pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &F
     if refused.is_some_and(|step| step < Step::Caller) {
         return None;
     }
-    let Access::Authenticated { places, tokens, .. } = &route.access else {
+    let Access::Authenticated { places, tokens, passwords, asked, .. } = &route.access else {
         let given = if part.consumer.is_some() { "; a given consumer changes nothing" } else { "" };
         return Some(format!("the route is public, so nobody is asked who they are{given}"));
     };
@@ -22,11 +23,17 @@ pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &F
     let Some(consumer) = &found.consumer else {
         let keys = places.iter().map(|place| format!("an API key in {}", place_text(&place.part)));
         let tokens = tokens.iter().map(|tokens| format!("a token in {}", place_text(&tokens.place.part)));
-        let looked: Vec<String> = keys.chain(tokens).collect();
-        return Some(format!("unknown; auth: [{names}] looks for {}", looked.join(" and ")));
+        let passwords = passwords.first().map(|_| "a name and a password in header authorization".to_owned());
+        let looked: Vec<String> = keys.chain(tokens).chain(passwords).collect();
+        let asks = asked.iter().map(|asked| format!("asks {}, which explain does not", asked.name));
+        let looks = (!looked.is_empty()).then(|| format!("looks for {}", looked.join(" and ")));
+        let does: Vec<String> = looks.into_iter().chain(asks).collect();
+        return Some(format!("unknown; auth: [{names}] {}", does.join(", then ")));
     };
     let how = if part.consumer.is_some() {
         format!("given, instead of a credential for [{names}]")
+    } else if let Some(passwords) = passwords.first().filter(|_| has_password(sent)) {
+        format!("found by authenticator {}: name and password in header authorization", passwords.name)
     } else {
         match places.iter().chain(tokens.iter().map(|tokens| &tokens.place)).find(|place| carries(place, sent)) {
             Some(place) => by(route, places, place, &names),
@@ -47,13 +54,21 @@ fn who(consumer: &Consumer) -> String {
     format!("consumer {}{plan}{groups}", consumer.name)
 }
 
-/// Whether the request carries a credential here.
-fn carries(place: &KeyPlace, sent: &Message) -> bool {
-    let headers = sent
-        .fields
-        .iter()
+fn headers(sent: &Message) -> http::HeaderMap {
+    let fields = sent.fields.iter();
+    fields
         .filter_map(|(name, value)| Some((name.parse::<http::HeaderName>().ok()?, value.as_slice().try_into().ok()?)))
-        .collect();
+        .collect()
+}
+
+/// Whether the request carries a name and a password.
+fn has_password(sent: &Message) -> bool {
+    password::presented(&headers(sent)) != PresentedPassword::Nothing
+}
+
+/// Whether the request carries a credential here.
+pub fn carries(place: &KeyPlace, sent: &Message) -> bool {
+    let headers = headers(sent);
     let query = sent.target().split_once('?').map(|(_, query)| query);
     presented(std::iter::once(place), &headers, query) != Presented::Nothing
 }

@@ -31,6 +31,7 @@ impl Explanation {
                 "reason": other.reason,
             })).collect::<Vec<_>>(),
             "caller": self.caller,
+            "note": self.note,
             "conditions": self.conditions.iter().map(|asked| json!({
                 "condition": asked.condition,
                 "met": asked.met,

@@ -55,6 +55,7 @@ pub fn applied(found: &Found) -> Vec<Applied> {
             LimitBy::Consumer => "each consumer".to_owned(),
             LimitBy::Route => "everyone together".to_owned(),
             LimitBy::Header(name) => format!("each value of header {name}"),
+            LimitBy::Claim(path) => format!("each value of claim {path}"),
         };
         add(&entry.limit, "this route".to_owned(), &each);
     }

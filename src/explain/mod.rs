@@ -5,6 +5,8 @@
 //! the client sends with what the service gets (`parameters`), so that the running gateway pays nothing for it.
 //! [`request`] makes the request from what a user says, `text` and `json` show the result.
 //!
+//! Whoever calls may look into the store (`stored`) and fetch published keys ([`published`]) before.
+//!
 //! Invariant: what is shown holds no credential. [`Explanation`] is masked as it is made; the bare messages are in
 //! [`Explanation::performance`] alone, which nothing here prints.
 
@@ -14,9 +16,11 @@ mod conditions;
 mod json;
 mod limits;
 mod parameters;
+pub mod published;
 pub mod request;
 mod routes;
 mod secrets;
+mod stored;
 mod text;
 
 use std::io;
@@ -33,6 +37,7 @@ pub use conditions::Asked;
 pub use limits::Applied;
 pub use parameters::{Fate, Parameter};
 pub use routes::Other;
+pub use stored::StoredKeys;
 
 use secrets::Secrets;
 
@@ -40,6 +45,10 @@ use secrets::Secrets;
 pub struct Explainer {
     rehearsal: Rehearsal,
     runtime: Runtime,
+    /// What is not known of the store's keys.
+    unknown: Option<String>,
+    /// Which published keys are not known, and why.
+    unfetched: Vec<String>,
 }
 
 /// What becomes of a request.
@@ -54,6 +63,8 @@ pub struct Explanation {
     pub others: Vec<Other>,
     /// Who calls, and how that is known.
     pub caller: Option<String>,
+    /// What could not be taken into account.
+    pub note: Option<String>,
     /// What the route asks of addresses and callers, as far as it was asked.
     pub conditions: Vec<Asked>,
     /// The limits that count this request.
@@ -98,16 +109,28 @@ pub enum Outcome {
 }
 
 impl Explainer {
-    /// Sets the gateway up that is to be explained; `listeners` are those of its configuration.
+    /// Sets the gateway up that is to be explained; `listeners` are those of its configuration, `keys` those of its
+    /// store.
     ///
     /// # Errors
     /// The machine does not give what a rehearsal needs.
-    pub fn new(gateway: Gateway, telemetry: Arc<Telemetry>, listeners: &[SocketAddr]) -> io::Result<Self> {
+    pub fn new(
+        gateway: Gateway,
+        telemetry: Arc<Telemetry>,
+        listeners: &[SocketAddr],
+        keys: StoredKeys,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
-        let rehearsal = Rehearsal::begin(gateway, telemetry, listeners)?;
+        let (keys, unknown) = keys.into_parts();
+        let rehearsal = Rehearsal::begin(gateway, telemetry, listeners, keys)?;
         drop(entered);
-        Ok(Self { rehearsal, runtime })
+        Ok(Self { rehearsal, runtime, unknown, unfetched: Vec::new() })
+    }
+
+    /// Has it said, where it matters, that these published key sets could not be fetched.
+    pub fn without_keys(&mut self, why: Vec<String>) {
+        self.unfetched = why;
     }
 
     /// The generation that is explained.
@@ -118,7 +141,11 @@ impl Explainer {
     /// Tries a request out and says what becomes of it.
     pub fn explain(&mut self, part: &Part) -> Explanation {
         let performance = self.runtime.block_on(self.rehearsal.play(part));
-        Explanation::of(&self.gateway(), part, performance)
+        let mut explanation = Explanation::of(&self.gateway(), part, performance);
+        let found = &explanation.performance.found;
+        let published = published::note(&self.unfetched, found);
+        explanation.note = published.or_else(|| stored::note(self.unknown.as_deref(), part, found));
+        explanation
     }
 }
 
@@ -142,6 +169,7 @@ impl Explanation {
             others: routes::others(gateway, chosen, &asked),
             caller: chosen.and_then(|route| caller::described(route, part, &sent, found)),
             conditions: chosen.map(|route| conditions::asked(route, found)).unwrap_or_default(),
+            note: None,
             limits: limits::applied(found),
             parameters: chosen.map(|route| parameters::all(route, &sent, goes, found, &secrets)).unwrap_or_default(),
             outcome,

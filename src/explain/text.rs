@@ -24,6 +24,9 @@ impl Explanation {
         if let Some(caller) = &self.caller {
             line(&mut text, "caller", caller);
         }
+        if let Some(note) = &self.note {
+            line(&mut text, "note", &plain(note));
+        }
         self.write_conditions(&mut text);
         self.write_limits(&mut text);
         self.write_parameters(&mut text);

@@ -19,6 +19,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::policy::token::KeySet;
 
+/// Longer than any process lives that fetches a set once.
+const ONCE: Duration = Duration::from_secs(86_400);
+
 /// Where a key set comes from, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Source {
@@ -150,6 +153,14 @@ impl RemoteKeys {
         drop(schedule);
         self.wake.notify_one();
         Some(pending)
+    }
+
+    /// Notes the one fetch of a process that makes no other: requests wait for none.
+    pub fn fetched_once(&self, set: Option<(KeySet, Vec<u8>)>, now: Instant) {
+        self.fetched(set, now);
+        let mut schedule = self.schedule.lock();
+        schedule.next = now + ONCE;
+        schedule.quiet_until = schedule.next;
     }
 
     /// Notes the end of a fetch: the set and its text, or nothing. Whether the set is a new one.

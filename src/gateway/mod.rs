@@ -7,7 +7,9 @@
 
 mod compile;
 pub mod docs;
+pub mod forward_auth;
 pub mod key_source;
+pub mod password;
 pub mod router;
 mod service;
 mod service_path;
@@ -32,6 +34,7 @@ use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Mark, Subject};
 use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
+use crate::policy::token::claim;
 use crate::telemetry::RouteMetrics;
 
 pub use compile::{Surroundings, compile, judge, openapi};
@@ -68,6 +71,8 @@ pub struct Gateway {
     pub access_format: Option<crate::telemetry::Format>,
     /// Every API key of the configuration file.
     pub keys: Keyring<Arc<Consumer>>,
+    /// Every consumer with passwords.
+    pub accounts: password::Accounts,
     /// All consumers by name, also those that no credential finds.
     pub consumers: IndexMap<String, Arc<Consumer>>,
     /// All plans by name.
@@ -78,6 +83,8 @@ pub struct Gateway {
     pub routes: Vec<Arc<Route>>,
     /// All services, in the order of the file.
     pub services: Vec<Arc<Service>>,
+    /// Those that are asked who calls.
+    pub auth_services: Vec<Arc<Service>>,
     /// Where requests without a route are counted.
     pub unmatched: RouteMetrics,
     /// The API's description, where it is served.
@@ -101,6 +108,16 @@ impl Gateway {
     pub fn named(&self, consumer: &str, plan: Option<&str>) -> Option<Named<'_>> {
         let declared = self.consumers.get(consumer).map(Named::Declared);
         declared.or_else(|| self.plans.get(plan?).map(Named::OfPlan))
+    }
+
+    /// How many limits there are, of plans and routes.
+    pub fn limit_count(&self) -> usize {
+        let of_plan = |plan: &Arc<Plan>| {
+            let of_routes: usize = plan.routes.values().map(Vec::len).sum();
+            plan.each_route.len() + of_routes + plan.total.len() + usize::from(plan.concurrency.is_some())
+        };
+        let of_routes: usize = self.routes.iter().map(|route| route.limits.len()).sum();
+        self.plans.values().map(of_plan).sum::<usize>() + of_routes
     }
 }
 
@@ -231,12 +248,16 @@ pub enum ServiceHeaders {
 pub enum Access {
     /// Everyone.
     Public,
-    /// Whoever has a key in one of these places, or a token.
+    /// Whoever has a key in one of these places, a token or a password, or is known to an auth service.
     Authenticated {
         /// Where to look.
         places: Vec<KeyPlace>,
         /// Whose tokens are taken.
         tokens: Vec<Arc<token::TokenAuthenticator>>,
+        /// Who asks for passwords.
+        passwords: Vec<Arc<password::PasswordAuthenticator>>,
+        /// Who is asked when nothing of that is found.
+        asked: Vec<Arc<forward_auth::ForwardAuthenticator>>,
         /// `WWW-Authenticate` of a refusal.
         challenge: HeaderValue,
         /// The same for a token that is not valid.
@@ -248,6 +269,17 @@ impl Access {
     /// Whether nobody is asked who they are.
     pub fn is_public(&self) -> bool {
         matches!(self, Self::Public)
+    }
+
+    /// Where credentials are looked for.
+    pub fn looked_at(&self) -> impl Iterator<Item = &KeyPlace> {
+        let (keys, tokens, passwords): (&[_], &[_], &[_]) = match self {
+            Self::Public => (&[], &[], &[]),
+            Self::Authenticated { places, tokens, passwords, .. } => (places, tokens, passwords),
+        };
+        let tokens = tokens.iter().map(|tokens: &Arc<token::TokenAuthenticator>| &tokens.place);
+        let passwords = passwords.iter().map(|passwords: &Arc<password::PasswordAuthenticator>| &passwords.place);
+        keys.iter().chain(tokens).chain(passwords)
     }
 }
 
@@ -271,6 +303,8 @@ pub enum LimitBy {
     Route,
     /// Each value of a header; requests without it count together.
     Header(http::HeaderName),
+    /// Each value of a token's claim, at this path; callers without it count together.
+    Claim(Box<str>),
 }
 
 /// Who calls.
@@ -299,6 +333,11 @@ impl Consumer {
     pub fn caller(&self) -> Caller<'_> {
         let plan = self.plan.as_ref().map(|plan| &*plan.name);
         Caller { name: &self.name, plan, groups: &self.groups, claims: &self.claims }
+    }
+
+    /// The value of a claim in limit counters. Who has no token counts with those whose token does not say it.
+    pub fn claimed(consumer: Option<&Self>, path: &str) -> Subject {
+        Subject::claimed(consumer.and_then(|consumer| claim(&consumer.claims, path)))
     }
 }
 

@@ -119,6 +119,14 @@ impl TokenAuthenticator {
         Self { name: name.into(), place, rules, keys, mapping, verified }
     }
 
+    /// The published set that its tokens are checked with, where it is one.
+    pub fn remote(&self) -> Option<&Arc<RemoteKeys>> {
+        match &self.keys {
+            TokenKeys::Fixed(_) => None,
+            TokenKeys::Remote(remote) => Some(remote),
+        }
+    }
+
     /// Headers that only this authenticator may write.
     pub fn claim_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.mapping.forward.iter().map(|(name, _)| name)
@@ -251,7 +259,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// Like a consumer's name in the configuration: it is sent as a header.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let printable = name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     !name.is_empty() && name.len() <= MAX_NAME && printable && name.trim() == name
 }

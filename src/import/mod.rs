@@ -6,7 +6,7 @@
 //! never guessed open: without a word from the caller or the document, a key is asked for.
 //!
 //! [`fetch()`] gets a document from a running service. Whatever the document, the work is bounded (see `document`).
-//! Nothing here knows the configuration's types or the gateway: whether a path can be routed beside the others is asked
+//! Nothing here knows the configuration's types or the gateway, only what a policy can check: whether a path can be routed beside the others is asked
 //! of [`Paths`], so that the router's rules stand in one place.
 
 mod body;

@@ -13,6 +13,8 @@ pub mod api_key;
 
 pub mod token;
 
+pub mod password;
+
 pub mod flood;
 
 pub mod limit;

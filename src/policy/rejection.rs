@@ -67,6 +67,12 @@ pub enum Rejection {
     PlanUnknown,
     /// The keys to verify a token with have not come yet.
     KeysUnavailable,
+    /// Too many passwords are being verified.
+    PasswordsBusy,
+    /// No auth service knows the caller. Holds the challenges of all, where there are any.
+    CallerRefused(Option<HeaderValue>),
+    /// An auth service does not say who the caller is.
+    AuthUnavailable,
     /// Too many requests of one address, before anything else was looked at.
     Flood,
     /// Limits of the plan or route.
@@ -132,7 +138,10 @@ impl Rejection {
         match self {
             Self::Malformed(_) | Self::Path(_) | Self::EncodedSlash | Self::CredentialAmbiguous => 400,
             Self::Media(MediaFault::Boundary) | Self::Multipart(_) => 400,
-            Self::CredentialMissing(_) | Self::CredentialUnknown(_) | Self::TokenInvalid(_) => 401,
+            Self::CredentialMissing(_)
+            | Self::CredentialUnknown(_)
+            | Self::TokenInvalid(_)
+            | Self::CallerRefused(_) => 401,
             Self::Forbidden | Self::PlanUnknown => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
@@ -149,7 +158,8 @@ impl Rejection {
             Self::Internal => 500,
             Self::TransferCoding => 501,
             Self::ServiceReply | Self::BadReply => 502,
-            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable => 503,
+            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk => 503,
+            Self::KeysUnavailable | Self::PasswordsBusy | Self::AuthUnavailable => 503,
             Self::ServiceTimeout => 504,
         }
     }
@@ -175,6 +185,9 @@ impl Rejection {
             Self::TokenInvalid(_) => "token-invalid",
             Self::PlanUnknown => "plan-unknown",
             Self::KeysUnavailable => "keys-unavailable",
+            Self::PasswordsBusy => "passwords-busy",
+            Self::CallerRefused(_) => "caller-refused",
+            Self::AuthUnavailable => "auth-unavailable",
             Self::Flood => "flood",
             Self::Limited(_) => QUOTA_EXCEEDED,
             Self::BodyTooLarge(_) => "body-too-large",
@@ -214,6 +227,9 @@ impl Rejection {
             Self::TokenInvalid(_) => "The token is not valid.",
             Self::PlanUnknown => "There is no plan for this caller.",
             Self::KeysUnavailable => "Tokens cannot be verified yet; try again.",
+            Self::PasswordsBusy => "Too many passwords are being verified; try again.",
+            Self::CallerRefused(_) => "It is not known who you are.",
+            Self::AuthUnavailable => "It cannot be found out who you are; try again.",
             Self::Flood => "Too many requests from this address.",
             Self::Limited(_) => "A limit of your plan or of this route is used up.",
             Self::BodyTooLarge(limit) => return Cow::Owned(format!("The body is larger than {limit} bytes.")),
@@ -242,7 +258,15 @@ impl Rejection {
             Self::CredentialMissing(challenge) | Self::CredentialUnknown(challenge) | Self::TokenInvalid(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, challenge.clone());
             }
-            Self::Flood | Self::BodyMemory | Self::UploadDisk | Self::KeysUnavailable => {
+            Self::CallerRefused(challenges) => {
+                headers.extend(challenges.iter().map(|challenges| (WWW_AUTHENTICATE, challenges.clone())));
+            }
+            Self::AuthUnavailable
+            | Self::Flood
+            | Self::BodyMemory
+            | Self::UploadDisk
+            | Self::KeysUnavailable
+            | Self::PasswordsBusy => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Limited(limited) => headers.extend(limited.fields.iter().cloned()),
@@ -412,6 +436,9 @@ mod tests {
             (Rejection::Flood, RETRY_AFTER, "1"),
             (Rejection::BodyMemory, RETRY_AFTER, "1"),
             (Rejection::UploadDisk, RETRY_AFTER, "1"),
+            (Rejection::PasswordsBusy, RETRY_AFTER, "1"),
+            (Rejection::AuthUnavailable, RETRY_AFTER, "1"),
+            (Rejection::CallerRefused(Some(HeaderValue::from_static("Login"))), WWW_AUTHENTICATE, "Login"),
         ] {
             let mut headers = HeaderMap::new();
             rejection.headers(&mut headers);

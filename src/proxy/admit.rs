@@ -1,15 +1,18 @@
 //! Admission: everything between a request's header and its service.
 //!
 //! [`admit`] lists the steps in order; each is one call, and none is switched off by an earlier one. It takes no
-//! `Session`, so it is tested without a server. It waits only where another machine has to be asked: for the keys of a
-//! token. Such waits are boxed, so that a request without them does not carry their space. A route whose contract reads the body gets a [`Pending`] first, which
+//! `Session`, so it is tested without a server. It waits only where another machine has to be asked, for the keys of a
+//! token or who calls, and for passwords. Such waits are boxed, so that a request without them does not carry their space. A route whose contract reads the body gets a [`Pending`] first, which
 //! becomes an [`Admission`] when the body is there: all violations are told at once.
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
 
+mod ask;
+mod authenticate;
 mod authorise;
 mod message;
 mod observe;
+mod password;
 mod stored;
 #[cfg(test)]
 pub(super) mod tests;
@@ -29,8 +32,8 @@ use smallvec::SmallVec;
 
 use crate::gateway::docs::{self, Docs};
 use crate::gateway::router::{Match, Miss};
-use crate::gateway::{Access, Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
-use crate::policy::authenticate::{Part, Presented, PresentedToken, presented, presented_token};
+use crate::gateway::{Consumer, EncodedSlash, Gateway, LimitBy, METHODS, Route, ServicePathValue};
+use crate::policy::authenticate::Part;
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
 };
@@ -190,7 +193,7 @@ pub(super) async fn admit_on(
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.consumer = match occasion.consumer(route) {
         Some(consumer) => Some(consumer),
-        None => authenticate(state, &gateway, route, parts, now, exchange).await?,
+        None => authenticate::caller(occasion, state, &gateway, route, parts, now, exchange).await?,
     };
     authorise::caller(route, exchange)?;
     exchange.trail.held = limit(state, route, exchange, &parts.headers, now).await?;
@@ -281,37 +284,6 @@ fn find<'g>(
     }
 }
 
-async fn authenticate(
-    state: &State,
-    gateway: &Gateway,
-    route: &Route,
-    parts: &Parts,
-    now: Now,
-    exchange: &mut Exchange,
-) -> Result<Option<Arc<Consumer>>, Rejection> {
-    let (places, tokens, challenge) = match &route.access {
-        Access::Public => return Ok(None),
-        Access::Authenticated { places, tokens, challenge, .. } => (places, tokens, challenge),
-    };
-    let query = parts.uri.query();
-    let key = presented(places.iter(), &parts.headers, query);
-    let token = presented_token(tokens.iter().map(|tokens| &tokens.place), &parts.headers, query);
-    match (key, token) {
-        (Presented::Nothing, PresentedToken::Nothing) => Err(Rejection::CredentialMissing(challenge.clone())),
-        (Presented::Key(digest, form), PresentedToken::Nothing) => {
-            let declared = gateway.keys.owner(&digest).map(Arc::clone);
-            let consumer = declared.or_else(|| stored::consumer(state, gateway, &digest, form, now));
-            consumer.map(Some).ok_or_else(|| Rejection::CredentialUnknown(challenge.clone()))
-        }
-        (Presented::Nothing, PresentedToken::One(part, token)) => {
-            token::authenticate(state, route, part, &token, exchange).await.map(Some)
-        }
-        (Presented::Ambiguous, _) | (_, PresentedToken::Several) | (Presented::Key(..), PresentedToken::One(..)) => {
-            Err(Rejection::CredentialAmbiguous)
-        }
-    }
-}
-
 /// All limits of plan and route, decided together. What they refuse spends nothing, also where it passes because they
 /// only observe: so the counters are those that enforcing would have.
 async fn limit(
@@ -340,6 +312,7 @@ async fn limit(
             LimitBy::Consumer => trail.consumer.as_ref().map_or(Subject::everyone(), |consumer| consumer.subject),
             LimitBy::Route => Subject::everyone(),
             LimitBy::Header(name) => Subject::header(headers.get(name).map(HeaderValue::as_bytes)),
+            LimitBy::Claim(path) => Consumer::claimed(trail.consumer.as_deref(), path),
         };
         Claim { limit: &entry.limit, subject, cost }
     }));

@@ -34,6 +34,7 @@ use pingora::protocols::{
 use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::gateway::ConnectionLimits;
@@ -135,12 +136,16 @@ impl Drop for Entry {
 pub struct GuardedApp<O = Serving> {
     inner: Arc<HttpProxy<Proxy<O>>>,
     proxy: Proxy<O>,
+    /// Never says a word: pingora closes idle connections the moment that it is told to leave, and with them loses the
+    /// requests that are on their way. When a connection ends is for the drain to say. For the same reason the proxy's
+    /// own `cleanup` is not called when its last listener ends.
+    steady: (watch::Sender<bool>, ShutdownWatch),
 }
 
 impl<O: Occasion> GuardedApp<O> {
     /// Puts the guard before a proxy; both share one state.
     pub fn new(inner: HttpProxy<Proxy<O>>, proxy: Proxy<O>) -> Self {
-        Self { inner: Arc::new(inner), proxy }
+        Self { inner: Arc::new(inner), proxy, steady: watch::channel(false) }
     }
 }
 
@@ -171,7 +176,7 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
     fn process_new<'app, 'shutdown, 'served>(
         self: &'app Arc<Self>,
         io: Stream,
-        shutdown: &'shutdown ShutdownWatch,
+        _shutdown: &'shutdown ShutdownWatch,
     ) -> Pin<Box<dyn Future<Output = Option<Stream>> + Send + 'served>>
     where
         'app: 'served,
@@ -179,17 +184,9 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
         Self: 'served,
     {
         match self.guard(io) {
-            Some(guarded) => self.inner.process_new(Box::new(guarded), shutdown),
+            Some(guarded) => self.inner.process_new(Box::new(guarded), &self.steady.1),
             None => Box::pin(std::future::ready(None)),
         }
-    }
-
-    fn cleanup<'app, 'done>(&'app self) -> Pin<Box<dyn Future<Output = ()> + Send + 'done>>
-    where
-        'app: 'done,
-        Self: 'done,
-    {
-        ServerApp::cleanup(&*self.inner)
     }
 }
 

@@ -9,12 +9,14 @@
 
 pub mod admit;
 mod answer;
+mod auth_service;
 mod body;
 mod client;
 mod exchange;
 mod forward;
 mod guard;
 mod occasion;
+mod passwords;
 mod plain;
 pub mod rehearse;
 mod reply;
@@ -51,8 +53,10 @@ use exchange::{Asked, Exchange, InFlight, PassedOver};
 use occasion::{Occasion, Serving};
 use reply::model;
 
+pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
+pub use passwords::Passwords;
 
 /// What belongs to the process and outlives every generation.
 pub struct State {
@@ -74,6 +78,10 @@ pub struct State {
     pub uploads: Arc<UploadDisk>,
     /// Published key sets.
     pub keys: Arc<KeySources>,
+    /// Passwords that are being verified, and those that were right.
+    pub passwords: Passwords,
+    /// Connections to those who are asked who calls.
+    pub auth_services: AuthServices,
     /// Where access lines go.
     pub access: AccessLog,
     /// The listeners of clients.
@@ -97,6 +105,8 @@ impl State {
             bodies: Arc::new(Budget::default()),
             uploads: Arc::new(UploadDisk::default()),
             keys: Arc::default(),
+            passwords: Passwords::default(),
+            auth_services: AuthServices::default(),
             access,
             listeners: Vec::new(),
             draining: AtomicBool::new(false),

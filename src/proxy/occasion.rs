@@ -21,6 +21,9 @@ pub trait Occasion: Clone + Send + Sync + 'static {
     /// Who calls this route, where that is given. Otherwise a credential decides.
     fn consumer(&self, route: &Route) -> Option<Arc<Consumer>>;
 
+    /// Whether auth services may be asked who calls.
+    fn may_ask(&self) -> bool;
+
     /// Leads the request to another place than its service's address.
     fn lead(&self, peer: &mut HttpPeer);
 
@@ -38,6 +41,10 @@ pub struct Serving;
 impl Occasion for Serving {
     fn consumer(&self, _route: &Route) -> Option<Arc<Consumer>> {
         None
+    }
+
+    fn may_ask(&self) -> bool {
+        true
     }
 
     fn lead(&self, _peer: &mut HttpPeer) {}

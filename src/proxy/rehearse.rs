@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::SocketAddr as UnixAddress;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora::apps::ServerApp;
 use pingora::proxy::http_proxy;
@@ -30,6 +31,7 @@ use crate::gateway::{Consumer, Gateway, Route};
 use crate::policy::contract::Violation;
 use crate::policy::limit::headers::Fields;
 use crate::policy::rejection::Rejection;
+use crate::store::Snapshot;
 use crate::telemetry::{AccessLog, Telemetry};
 
 use super::exchange::Exchange;
@@ -138,7 +140,10 @@ impl Step {
             | Rejection::CredentialAmbiguous
             | Rejection::TokenInvalid(_)
             | Rejection::PlanUnknown
-            | Rejection::KeysUnavailable => Self::Caller,
+            | Rejection::KeysUnavailable
+            | Rejection::PasswordsBusy
+            | Rejection::CallerRefused(_)
+            | Rejection::AuthUnavailable => Self::Caller,
             Rejection::Forbidden => Self::Conditions,
             Rejection::Limited(_) => Self::Limits,
             Rejection::BodyTooLarge(_)
@@ -164,18 +169,26 @@ const REPLY: &[u8] = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
 const PIPE: usize = 64 * 1024;
 
 impl Rehearsal {
-    /// Sets a gateway up. Needs a tokio runtime with input, output and time around it.
+    /// Sets a gateway up, with the keys of its store if it has one. Needs a tokio runtime with input, output and time
+    /// around it.
     ///
     /// # Errors
     /// The machine does not give a directory with a socket, or a thread.
-    pub fn begin(gateway: Gateway, telemetry: Arc<Telemetry>, listeners: &[SocketAddr]) -> io::Result<Self> {
+    pub fn begin(
+        gateway: Gateway,
+        telemetry: Arc<Telemetry>,
+        listeners: &[SocketAddr],
+        stored_keys: Option<Snapshot>,
+    ) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
         let address = directory.path().join("service");
         let service = UnixListener::bind(&address)?;
         let scene = Arc::default();
         let rehearsing = Rehearsing { scene: Arc::clone(&scene), service: UnixAddress::from_pathname(address)? };
         let listeners = listeners.iter().map(|&address| Listening { written: address, bound: address }).collect();
-        let state = Arc::new(State { listeners, ..State::new(gateway, telemetry, AccessLog::open("off")?) });
+        let stored_keys = stored_keys.map(ArcSwap::from_pointee);
+        let state =
+            Arc::new(State { listeners, stored_keys, ..State::new(gateway, telemetry, AccessLog::open("off")?) });
         let proxy = Proxy { state: Arc::clone(&state), occasion: rehearsing };
         let app = Arc::new(GuardedApp::new(http_proxy(&Arc::new(ServerConf::default()), proxy.clone()), proxy));
         Ok(Self { app, state, scene, service, _directory: directory })
@@ -266,6 +279,10 @@ struct Rehearsing {
 impl Occasion for Rehearsing {
     fn consumer(&self, route: &Route) -> Option<Arc<Consumer>> {
         if route.access.is_public() { None } else { self.scene.lock().given.clone() }
+    }
+
+    fn may_ask(&self) -> bool {
+        false
     }
 
     fn lead(&self, peer: &mut HttpPeer) {

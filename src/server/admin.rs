@@ -88,6 +88,9 @@ impl Admin {
             telemetry.limit_entries.with_label_values(&[kind]).set(int(entries));
         }
         telemetry.limit_overflow.set(int(limits.overflow_hits));
+        let defined = self.state.gateway.load().limit_count();
+        telemetry.limit_bytes.set(int(self.state.limiter.bytes() as u64));
+        telemetry.limit_max_bytes.set(int(self.state.limiter.bound(defined) as u64));
         telemetry.render()
     }
 
@@ -129,9 +132,9 @@ impl Admin {
             return page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, b"the reload failed\n".to_vec());
         };
         match outcome {
-            Outcome::Published { generation, restart_needed, warnings } => json_page(&json!({
+            Outcome::Published { generation, upgrade_needed, warnings } => json_page(&json!({
                 "result": "published", "generation": generation,
-                "restart_needed": restart_needed, "warnings": warnings,
+                "upgrade_needed": upgrade_needed, "warnings": warnings,
             })),
             Outcome::Unchanged { generation } => json_page(&json!({ "result": "unchanged", "generation": generation })),
             Outcome::Refused { report } => {

@@ -85,6 +85,17 @@ impl BackgroundService for Fetcher {
     }
 }
 
+/// Fetches a set for a process that does nothing else with it, on the thread that asks.
+///
+/// # Errors
+/// Why it could not be fetched.
+pub fn fetch_once(remote: &RemoteKeys) -> Result<(), String> {
+    let fetched = fetch(&remote.source.address);
+    let failed = fetched.as_ref().err().map(|why| format!("the keys of {} cannot be fetched: {why}", remote.name));
+    remote.fetched_once(fetched.ok(), Instant::now());
+    failed.map_or(Ok(()), Err)
+}
+
 /// The set at an address, and its text.
 fn fetch(address: &Address) -> Result<(KeySet, Vec<u8>), String> {
     let text = match address {

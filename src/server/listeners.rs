@@ -9,6 +9,9 @@ use std::os::fd::IntoRawFd;
 use async_trait::async_trait;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
+use tokio::sync::watch;
+
+use super::upgrade::{Role, Socket};
 
 /// A bound socket.
 #[derive(Debug)]
@@ -39,16 +42,60 @@ impl Bound {
     }
 }
 
-/// A pingora service that finds its sockets bound.
+/// A listening socket that the next process may go on with.
+pub struct Held {
+    /// What it is for.
+    pub socket: Socket,
+    /// The same socket as the one that is accepted on.
+    pub listener: TcpListener,
+}
+
+impl Bound {
+    /// Keeps a second handle of the socket.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn hold(&self, role: Role, written: SocketAddr) -> Result<Held, String> {
+        let listener = self.listener.try_clone();
+        let listener = listener.map_err(|error| format!("cannot hold the listener {}: {error}", self.address))?;
+        Ok(Held { socket: Socket { role, written }, listener })
+    }
+}
+
+/// Ends the acceptance of connections before the process ends: those that are waiting are another process's then.
+#[derive(Clone)]
+pub struct Acceptance {
+    over: watch::Sender<bool>,
+    /// Services that accept.
+    accepting: watch::Sender<usize>,
+}
+
+impl Acceptance {
+    /// Of services that are still to come.
+    pub fn new() -> Self {
+        Self { over: watch::Sender::new(false), accepting: watch::Sender::new(0) }
+    }
+
+    /// Waits until no further connection is accepted by this process.
+    pub async fn end(&self) {
+        self.over.send_replace(true);
+        let mut accepting = self.accepting.subscribe();
+        // The sender is here, so it cannot fail.
+        let _ = accepting.wait_for(|services| *services == 0).await;
+    }
+}
+
+/// A pingora service that finds its sockets bound, and stops accepting when it is told to.
 pub struct WithListener<S> {
     service: S,
     bound: Vec<Bound>,
+    acceptance: Acceptance,
 }
 
 impl<S> WithListener<S> {
     /// Gives a service its sockets.
-    pub fn new(service: S, bound: Vec<Bound>) -> Self {
-        Self { service, bound }
+    pub fn new(service: S, bound: Vec<Bound>, acceptance: &Acceptance) -> Self {
+        Self { service, bound, acceptance: acceptance.clone() }
     }
 }
 
@@ -57,7 +104,7 @@ impl<S: ServiceWithDependents + 'static> ServiceWithDependents for WithListener<
     async fn start_service(
         &mut self,
         inherited: Option<ListenFds>,
-        shutdown: ShutdownWatch,
+        mut shutdown: ShutdownWatch,
         tasks_per_listener: usize,
         ready: ServiceReadyNotifier,
     ) {
@@ -67,7 +114,21 @@ impl<S: ServiceWithDependents + 'static> ServiceWithDependents for WithListener<
                 table.add(address.to_string(), listener.into_raw_fd());
             }
         }
-        self.service.start_service(inherited, shutdown, tasks_per_listener, ready).await;
+        let mut told = self.acceptance.over.subscribe();
+        let (ended, end) = watch::channel(false);
+        let either = async move {
+            tokio::select! {
+                _ = shutdown.wait_for(|over| *over) => {}
+                _ = told.wait_for(|over| *over) => {}
+            }
+            ended.send_replace(true);
+        };
+        self.acceptance.accepting.send_modify(|services| *services += 1);
+        let serve = async {
+            self.service.start_service(inherited, end, tasks_per_listener, ready).await;
+            self.acceptance.accepting.send_modify(|services| *services -= 1);
+        };
+        tokio::join!(serve, either);
     }
 
     fn name(&self) -> &str {

@@ -3,16 +3,17 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes and saves quotas in it, `signals` decides when to leave.
+//! changes and saves quotas in it, `upgrade` hands over to the next process, `signals` decides when to leave.
 
 mod admin;
-mod key_fetch;
+pub mod key_fetch;
 pub mod keys;
 mod listeners;
 mod reload;
 mod signals;
 mod store;
 mod supervisor;
+pub mod upgrade;
 mod watch;
 
 use std::path::PathBuf;
@@ -24,16 +25,18 @@ use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
+use tokio::sync::Notify;
 
-use crate::config::{self, Config, Loading, Report, Sources};
+use crate::config::{self, Color, Config, Loading, Report, Sources};
 use crate::demo;
 use crate::gateway::key_source::KeySources;
 use crate::gateway::{self, Gateway, Surroundings};
 use crate::proxy::{GuardedApp, Listening, Proxy, State, UploadDisk};
 use crate::telemetry::{AccessLog, Telemetry};
 
-use listeners::{Bound, WithListener};
+use listeners::{Acceptance, Bound, Held, WithListener};
 use reload::Reloader;
+use upgrade::{Program, Role, Succession, Takeover};
 
 pub use reload::Outcome;
 
@@ -49,6 +52,10 @@ pub struct Setup {
     pub threads: usize,
     /// Also start the demo service.
     pub demo: Demo,
+    /// How the next process is started; `None`: there will be none.
+    pub program: Option<Program>,
+    /// The socket of the process that this one takes over from.
+    pub takeover: Option<PathBuf>,
 }
 
 /// Where the configuration comes from.
@@ -90,6 +97,15 @@ pub enum StartError {
     Configuration(Report, Sources),
     /// The machine does not give what it needs.
     Machine(String),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Configuration(report, sources) => f.write_str(&report.render(sources, Color::Never)),
+            Self::Machine(message) => f.write_str(message),
+        }
+    }
 }
 
 /// A configuration that was loaded and compiled; everything about it that was found on the way is in the report.
@@ -156,13 +172,29 @@ pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>)
 pub fn run(setup: Setup) -> Result<(), StartError> {
     let begun = std::time::Instant::now();
     raise_open_file_limit();
-    let Prepared { state, reloader, public, admin, store } = prepare(&setup.source)?;
+    let takeover = setup.takeover.as_deref().map(Takeover::begin).transpose().map_err(StartError::Machine)?;
+    let mut takeover = takeover;
+    let prepared = match prepare(&setup.source, takeover.as_mut()) {
+        Ok(prepared) => prepared,
+        Err(failed) => {
+            if let Some(takeover) = takeover {
+                takeover.give_up(&failed.to_string());
+            }
+            return Err(failed);
+        }
+    };
+    let Prepared { state, reloader, public, admin, store, held, upgrade_socket } = prepared;
+    let acceptance = Acceptance::new();
+    let served = Arc::new(Notify::new());
+    let next = upgrade_socket.zip(setup.program).map(|(path, program)| (path, program, held));
+    let succession = Succession { takeover, next, served: Arc::clone(&served) };
     let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
     server.bootstrap();
-    add_proxy(&mut server, &state, public);
+    say_bound(&state);
+    add_proxy(&mut server, &state, public, &acceptance);
     if let Some(BoundAdmin { bound, keys }) = admin {
         let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
-        add_admin(&mut server, app, bound);
+        add_admin(&mut server, app, bound, &acceptance);
     }
     let keeper = store.map(|look| background_service("store", store::Keeper::new(Arc::clone(&state), look)));
     let last_save = keeper.as_ref().map(|keeper| keeper.task());
@@ -171,17 +203,18 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         server.add_service(keeper);
     }
     if let Demo::On(listener) = setup.demo {
-        add_demo(&mut server, listener)?;
+        add_demo(&mut server, listener, &acceptance)?;
     }
     let fetcher = key_fetch::Fetcher::new(Arc::clone(&state));
     let mut fetcher = background_service("keys", fetcher);
     fetcher.threads = Some(1);
     server.add_service(fetcher);
-    let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun);
+    let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession);
     let mut supervisor = background_service("supervisor", supervisor);
     supervisor.threads = Some(1);
     server.add_service(supervisor);
-    server.run(RunArgs { shutdown_signal: Box::new(signals::Leave::new(Arc::clone(&state))) });
+    let leave = signals::Leave::new(Arc::clone(&state), acceptance, served);
+    server.run(RunArgs { shutdown_signal: Box::new(leave) });
     if let Some(keeper) = last_save {
         keeper.finish();
     }
@@ -197,6 +230,9 @@ struct Prepared {
     public: Vec<Bound>,
     admin: Option<BoundAdmin>,
     store: Option<store::Look>,
+    /// Second handles of the listening sockets.
+    held: Vec<Held>,
+    upgrade_socket: Option<PathBuf>,
 }
 
 /// The listener for operators.
@@ -206,7 +242,7 @@ struct BoundAdmin {
 }
 
 /// Makes the first generation and binds its listeners. The configuration as written ends here.
-fn prepare(source: &Source) -> Result<Prepared, StartError> {
+fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepared, StartError> {
     let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
     let key_sources = Arc::<KeySources>::default();
     let surroundings = Surroundings {
@@ -227,9 +263,17 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     for (line, warning) in checked.report.lines(&checked.sources) {
         log::warn!("configuration line {line}: {warning}");
     }
-    let public = bind_all(&loaded.config)?;
-    let admin = loaded.config.admin.as_ref().map(|admin| Bound::bind(admin.address)).transpose();
-    let admin = admin.map_err(StartError::Machine)?;
+    let mut bind = |role, written| -> Result<(Bound, Held), StartError> {
+        let inherited = takeover.as_mut().and_then(|takeover| takeover.take(role, written));
+        let bound = inherited.map_or_else(|| Bound::bind(written), Bound::take).map_err(StartError::Machine)?;
+        let held = bound.hold(role, written).map_err(StartError::Machine)?;
+        Ok((bound, held))
+    };
+    let public = loaded.config.listeners.iter().map(|listener| bind(Role::Public, listener.address));
+    let (public, mut held): (Vec<_>, Vec<_>) = public.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let admin = loaded.config.admin.as_ref().map(|admin| bind(Role::Admin, admin.address)).transpose()?;
+    let (admin, held_admin) = admin.unzip();
+    held.extend(held_admin);
     let state = Arc::new(State { stored_keys, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
     if let Some(look) = &mut store {
         look.restore_quotas(&state.limiter, &state.clock).map_err(StartError::Machine)?;
@@ -238,7 +282,10 @@ fn prepare(source: &Source) -> Result<Prepared, StartError> {
     let keys = path.map(|path| admin::Keys::new(Arc::clone(&state), path, token));
     let admin = admin.map(|bound| BoundAdmin { bound, keys });
     let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
-    Ok(Prepared { state, reloader, public, admin, store })
+    let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
+    let upgrade_socket = upgrade::socket_path(&loaded.config, source, runtime_directory.as_deref());
+    upgrade_socket.as_deref().map_or(Ok(()), upgrade::prepare).map_err(StartError::Machine)?;
+    Ok(Prepared { state, reloader, public, admin, store, held, upgrade_socket })
 }
 
 fn state(
@@ -264,11 +311,6 @@ fn check_uploads(gateway: &Gateway) -> Result<(), String> {
     UploadDisk::probe(directory).map_err(|error| format!("upload directory {}: {error}", directory.display()))
 }
 
-fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
-    let bound = config.listeners.iter().map(|listener| Bound::bind(listener.address));
-    bound.collect::<Result<_, _>>().map_err(StartError::Machine)
-}
-
 /// pingora's own settings. The upgrade socket is not used.
 fn server_conf(threads: usize) -> ServerConf {
     ServerConf {
@@ -285,7 +327,13 @@ fn server_conf(threads: usize) -> ServerConf {
     }
 }
 
-fn add_proxy(server: &mut Server, state: &Arc<State>, bound: Vec<Bound>) {
+/// What strangers and consumers can make limits take.
+fn say_bound(state: &State) {
+    let limits = state.gateway.load().limit_count();
+    info!("counters of limits take at most bytes={} limits={limits}", state.limiter.bound(limits));
+}
+
+fn add_proxy(server: &mut Server, state: &Arc<State>, bound: Vec<Bound>, acceptance: &Acceptance) {
     let proxy = Proxy::new(Arc::clone(state));
     let app = GuardedApp::new(http_proxy(&server.configuration, proxy.clone()), proxy);
     let mut service = pingora::services::listening::Service::new("proxy".to_owned(), app);
@@ -293,23 +341,23 @@ fn add_proxy(server: &mut Server, state: &Arc<State>, bound: Vec<Bound>) {
         service.add_tcp(&bound.address.to_string());
         info!("listening address={} listener=public", bound.address);
     }
-    server.add_service(WithListener::new(service, bound));
+    server.add_service(WithListener::new(service, bound, acceptance));
 }
 
-fn add_admin(server: &mut Server, app: admin::Admin, bound: Bound) {
+fn add_admin(server: &mut Server, app: admin::Admin, bound: Bound, acceptance: &Acceptance) {
     let mut service = pingora::services::listening::Service::new("admin".to_owned(), app);
     service.threads = Some(1);
     service.add_tcp(&bound.address.to_string());
     info!("listening address={} listener=admin", bound.address);
-    server.add_service(WithListener::new(service, vec![bound]));
+    server.add_service(WithListener::new(service, vec![bound], acceptance));
 }
 
-fn add_demo(server: &mut Server, listener: std::net::TcpListener) -> Result<(), StartError> {
+fn add_demo(server: &mut Server, listener: std::net::TcpListener, acceptance: &Acceptance) -> Result<(), StartError> {
     let bound = Bound::take(listener).map_err(StartError::Machine)?;
     let mut service = demo::service("demo");
     service.threads = Some(1);
     service.add_tcp(&bound.address.to_string());
-    server.add_service(WithListener::new(service, vec![bound]));
+    server.add_service(WithListener::new(service, vec![bound], acceptance));
     Ok(())
 }
 

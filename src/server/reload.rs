@@ -1,7 +1,7 @@
 //! From a changed file to the next generation, or to a report and nothing else.
 //!
 //! A reload loads, compiles and only then publishes: a request sees the old generation or the new one, whole. What
-//! belongs to the process (counters, connections, pools) is not touched. Sections that only a restart can apply keep
+//! belongs to the process (counters, connections, pools) is not touched. Sections that only a new process can apply keep
 //! their old value, and the outcome names them. Reloads are serialised; one that finds nothing changed publishes
 //! nothing.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use parking_lot::Mutex;
 
-use crate::config::{Admin, Color, Config, Listener, Loaded, Store};
+use crate::config::{Admin, Color, Config, Listener, Loaded, Store, Upgrade};
 use crate::gateway::{Gateway, Surroundings, lookup};
 use crate::proxy::State;
 use crate::telemetry::ReloadResult;
@@ -27,8 +27,8 @@ pub enum Outcome {
     Published {
         /// Its number.
         generation: u64,
-        /// Sections that differ but need a restart.
-        restart_needed: Vec<&'static str>,
+        /// Sections that differ but need a new process.
+        upgrade_needed: Vec<&'static str>,
         /// What `check` would warn of, rendered.
         warnings: String,
     },
@@ -48,7 +48,7 @@ pub enum Outcome {
 pub struct Reloader {
     state: Arc<State>,
     source: Source,
-    /// What cannot change without a restart, as it was at the start.
+    /// What cannot change in this process, as it was at the start.
     fixed: Fixed,
     current: Mutex<Current>,
 }
@@ -58,6 +58,7 @@ struct Fixed {
     listeners: Vec<Listener>,
     admin: Option<Admin>,
     store: Option<Store>,
+    upgrade: Upgrade,
 }
 
 struct Current {
@@ -67,8 +68,8 @@ struct Current {
 
 impl Fixed {
     fn of(loaded: &Loaded) -> Self {
-        let Config { listeners, admin, store, .. } = &loaded.config;
-        Self { listeners: listeners.clone(), admin: admin.clone(), store: store.clone() }
+        let Config { listeners, admin, store, upgrade, .. } = &loaded.config;
+        Self { listeners: listeners.clone(), admin: admin.clone(), store: store.clone(), upgrade: upgrade.clone() }
     }
 
     /// Names of the sections in which `other` differs.
@@ -77,6 +78,7 @@ impl Fixed {
             ("listeners", self.listeners != other.listeners),
             ("admin", self.admin != other.admin),
             ("store", self.store != other.store),
+            ("upgrade", self.upgrade != other.upgrade),
         ];
         sections.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
@@ -131,7 +133,7 @@ impl Reloader {
                 return refused(checked.report.render(&checked.sources, Color::Never), &running);
             }
         };
-        let restart_needed = self.fixed.differences(&Fixed::of(&loaded));
+        let upgrade_needed = self.fixed.differences(&Fixed::of(&loaded));
         if gateway.hash == running.hash {
             info!("configuration unchanged generation={}", running.generation);
             let status = format!("generation {}", running.generation);
@@ -151,13 +153,13 @@ impl Reloader {
         self.forget_routes(running.routes.iter().map(|route| &*route.name), &gateway);
         let routes = gateway.routes.len();
         self.state.gateway.store(Arc::new(gateway));
-        for section in &restart_needed {
-            warn!("configuration section {section} changed: it needs a restart");
+        for section in &upgrade_needed {
+            warn!("configuration section {section} changed: it needs an upgrade");
         }
         warn_of_shared(&loaded.config, self.state.stored_keys.as_ref(), &mut checked.report);
         let warnings = checked.report.render(&checked.sources, Color::Never);
         info!("configuration published generation={generation} routes={routes}");
-        let outcome = Outcome::Published { generation, restart_needed, warnings };
+        let outcome = Outcome::Published { generation, upgrade_needed, warnings };
         (outcome, ReloadResult::Published, format!("generation {generation}"))
     }
 

@@ -1,6 +1,7 @@
 //! When and how the process leaves.
 //!
-//! SIGTERM, SIGINT and SIGQUIT begin the drain: readiness fails and every answer from then on closes its connection,
+//! SIGTERM, SIGINT and SIGQUIT begin the drain, and so does a process that has taken over (`upgrade`), which then accepts
+//! all new connections: readiness fails and every answer from then on closes its connection,
 //! while new requests are still served. Connections that are open but idle get [`LINGER`] to bring a last request, so
 //! that a client that reuses one at this moment is answered instead of reset. Once nothing is in flight, or half of
 //! `drain.timeout` is over, no new connection is let in; what is in flight then is answered, and the process leaves
@@ -14,9 +15,12 @@ use async_trait::async_trait;
 use log::{error, info, warn};
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::proxy::State;
+
+use super::listeners::Acceptance;
 
 /// How long idle keep-alive connections may bring a last request.
 const LINGER: Duration = Duration::from_millis(500);
@@ -27,18 +31,27 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often the count of requests in flight is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// Whether another process accepts connections from now on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Successor {
+    None,
+    Serves,
+}
+
 /// Waits for the signal to leave, and then for the requests in flight.
 pub struct Leave {
     state: Arc<State>,
+    acceptance: Acceptance,
+    served: Arc<Notify>,
 }
 
 impl Leave {
-    /// Watches the requests of this state.
-    pub fn new(state: Arc<State>) -> Self {
-        Self { state }
+    /// Watches the requests of this state; `served` is told when another process serves.
+    pub fn new(state: Arc<State>, acceptance: Acceptance, served: Arc<Notify>) -> Self {
+        Self { state, acceptance, served }
     }
 
-    async fn drain(&self) {
+    async fn drain(&self, successor: Successor) {
         let begun = Instant::now();
         let timeout = self.state.gateway.load().drain_timeout;
         let mut closed: Option<Instant> = None;
@@ -52,8 +65,10 @@ impl Leave {
                     return;
                 }
                 None if rested(begun, LINGER) || begun.elapsed() >= timeout / 2 => {
-                    // Without this, requests of new connections would be cut when the runtimes end.
-                    self.state.connections.close();
+                    if successor == Successor::None {
+                        // Without this, requests of new connections would be cut when the runtimes end.
+                        self.state.connections.close();
+                    }
                     closed = Some(Instant::now());
                 }
                 _ if begun.elapsed() >= timeout => {
@@ -75,17 +90,23 @@ impl ShutdownSignalWatch for Leave {
         else {
             return ShutdownSignal::FastShutdown;
         };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = quit.recv() => {}
-        }
+        let successor = tokio::select! {
+            _ = terminate.recv() => Successor::None,
+            _ = interrupt.recv() => Successor::None,
+            _ = quit.recv() => Successor::None,
+            () = self.served.notified() => Successor::Serves,
+        };
         info!("draining in_flight={}", self.state.in_flight.load(Ordering::Relaxed));
         self.state.draining.store(true, Ordering::Relaxed);
-        // Without systemd there is nobody to tell.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        match successor {
+            Successor::Serves => self.acceptance.end().await,
+            Successor::None => {
+                // Without systemd there is nobody to tell.
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            }
+        }
         tokio::select! {
-            () = self.drain() => {}
+            () = self.drain(successor) => {}
             _ = terminate.recv() => warn!("second signal: requests in flight are cut"),
             _ = interrupt.recv() => warn!("second signal: requests in flight are cut"),
         }

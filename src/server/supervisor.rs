@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use log::{error, info, warn};
 use notify::{RecursiveMode, Watcher};
+use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +20,7 @@ use crate::gateway::lookup;
 use crate::proxy::State;
 
 use super::reload::Reloader;
+use super::upgrade::Succession;
 use super::watch::{Mark, Watched};
 
 /// How often the names of services are looked up again, and unused limit counters are dropped.
@@ -35,12 +37,13 @@ pub struct Supervisor {
     state: Arc<State>,
     reloader: Arc<Reloader>,
     begun: Instant,
+    succession: Mutex<Option<Succession>>,
 }
 
 impl Supervisor {
-    /// `begun` is when the process began to start.
-    pub fn new(state: Arc<State>, reloader: Arc<Reloader>, begun: Instant) -> Self {
-        Self { state, reloader, begun }
+    /// `begun` is when the process began to start; `succession` is completed when it serves.
+    pub fn new(state: Arc<State>, reloader: Arc<Reloader>, begun: Instant, succession: Succession) -> Self {
+        Self { state, reloader, begun, succession: Mutex::new(Some(succession)) }
     }
 
     fn announce(&self) {
@@ -54,13 +57,22 @@ impl Supervisor {
             gateway.services.len(),
             took.as_secs_f64() * 1e3
         );
-        // Without systemd there is nobody to tell.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("generation 1")]);
+        // Without systemd there is nobody to tell. The process before this one is its main process until now.
+        let _ = sd_notify::notify(&[
+            sd_notify::NotifyState::MainPid(std::process::id()),
+            sd_notify::NotifyState::Ready,
+            sd_notify::NotifyState::Status("generation 1"),
+        ]);
+        if let Some(Err(failed)) = self.succession.lock().take().map(Succession::complete) {
+            error!("{failed}");
+        }
     }
 
     /// Looks up the names of the current generation's services.
     fn refresh_names(&self) {
-        for service in self.state.gateway.load().services.iter().filter(|service| service.has_names()) {
+        let gateway = self.state.gateway.load();
+        let services = gateway.services.iter().chain(&gateway.auth_services);
+        for service in services.filter(|service| service.has_names()) {
             for (host, failed) in service.refresh(&lookup) {
                 warn!("service {}: {host} cannot be looked up: {failed}", service.name);
             }

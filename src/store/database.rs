@@ -8,6 +8,7 @@
 //! that SQLite holds in this process.
 
 mod counters;
+mod reading;
 mod schema;
 
 use std::collections::HashMap;

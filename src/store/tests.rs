@@ -293,3 +293,87 @@ fn ended_keys_leave_after_a_while_and_a_full_store_says_so() {
     assert!(matches!(store.create(&new("more"), &entropy(5), NOW), Err(StoreError::Full)));
     assert_eq!(store.snapshot(NOW).unwrap().good(NOW), MOST_KEYS - 1, "all but the revoked one");
 }
+
+/// Names, lengths, modes, times and contents of all that is in a folder. Only in the index of a log are readers of the
+/// same process entered, as this one.
+fn inventory(folder: &Path) -> Vec<String> {
+    let about = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let about = fs::metadata(&path).unwrap();
+        let index = path.to_string_lossy().ends_with("-shm");
+        let content = fs::read(&path).ok().filter(|_| !index).map(|content| digest(&content));
+        format!("{path:?} {} {:o} {:?} {content:?}", about.len(), about.permissions().mode(), about.modified().unwrap())
+    };
+    let mut entries: Vec<String> = fs::read_dir(folder).unwrap().map(about).collect();
+    entries.sort();
+    entries
+}
+
+#[test]
+fn a_look_sees_the_keys_and_leaves_every_file_as_it_is() {
+    for name in ["tollgate.db", "a?b#c%20 d&mode=rwc.db"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let found = |secret: &str| {
+            let before = inventory(folder.path());
+            let snapshot = Store::look(&path, NOW).unwrap();
+            assert_eq!(inventory(folder.path()), before, "{name}");
+            snapshot.find(&digest(secret.as_bytes()), NOW).map(|live| live.holder.consumer.to_string())
+        };
+        let mut store = Store::open_or_create(&path).unwrap();
+        let one = store.create(&new("alice"), &entropy(1), NOW).unwrap();
+        assert_eq!(found(&one.secret).as_deref(), Some("alice"), "while another has it open");
+        let two = store.create(&new("bob"), &entropy(2), NOW).unwrap();
+        store.revoke(&one.key.id, NOW).unwrap();
+        assert_eq!((found(&one.secret), found(&two.secret).as_deref()), (None, Some("bob")), "as it is now");
+        drop(store);
+        assert_eq!(inventory(folder.path()).len(), 1, "closed in order, it is one file");
+        assert_eq!(
+            (found(&one.secret), found(&two.secret).as_deref()),
+            (None, Some("bob")),
+            "while nobody has it open"
+        );
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        assert_eq!(found(&two.secret).as_deref(), Some("bob"), "which may be read only");
+    }
+}
+
+#[test]
+fn a_look_reads_the_log_of_a_process_that_was_killed() {
+    let (folder, path) = folder();
+    let mut store = Store::open_or_create(&path).unwrap();
+    let made = store.create(&new("alice"), &entropy(1), NOW).unwrap();
+    // As nobody has closed it: file, log and index.
+    let left = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), left.path().join(entry.file_name())).unwrap();
+    }
+    let before = inventory(left.path());
+    assert_eq!(before.len(), 3);
+    let path = left.path().join("tollgate.db");
+    let snapshot = Store::look(&path, NOW).unwrap();
+    assert!(snapshot.find(&digest(made.secret.as_bytes()), NOW).is_some());
+    assert_eq!(inventory(left.path()), before);
+    // Without the index it would have to be made.
+    fs::remove_file(left.path().join("tollgate.db-shm")).unwrap();
+    assert!(Store::look(&path, NOW).is_err());
+    assert_eq!(inventory(left.path()).len(), 2);
+}
+
+#[test]
+fn a_look_at_what_is_no_store_says_so_and_makes_none() {
+    let (folder, path) = folder();
+    let look = || Store::look(&path, NOW).map(|_| ()).unwrap_err();
+    assert!(matches!(look(), StoreError::File(_)));
+    assert!(inventory(folder.path()).is_empty());
+    for content in [&b""[..], b"keys: []\n"] {
+        fs::write(&path, content).unwrap();
+        let before = inventory(folder.path());
+        assert!(matches!(look(), StoreError::Foreign), "{content:?}");
+        assert_eq!(inventory(folder.path()), before);
+    }
+    fs::remove_file(&path).unwrap();
+    drop(Store::open_or_create(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(look(), StoreError::Newer { found: 99, .. }));
+}

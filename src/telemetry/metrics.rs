@@ -37,6 +37,8 @@ pub struct Telemetry {
     limits_observed: IntCounterVec,
     limit_observed_refusals: IntCounterVec,
     token_refusals: IntCounterVec,
+    password_attempts: IntCounterVec,
+    forward_auth: IntCounterVec,
     key_fetches: IntCounterVec,
     key_set_timestamp: IntGaugeVec,
     request_seconds: HistogramVec,
@@ -59,6 +61,10 @@ pub struct Telemetry {
     pub limit_entries: IntGaugeVec,
     /// Decisions made by a shared counter.
     pub limit_overflow: IntGauge,
+    /// Bytes that the limiter's counters take.
+    pub limit_bytes: IntGauge,
+    /// The most that they can take.
+    pub limit_max_bytes: IntGauge,
     /// Access lines that could not be written.
     pub access_dropped: IntGauge,
     /// Keys of the store that are good.
@@ -164,6 +170,18 @@ impl Telemetry {
                 "Tokens refused, by authenticator and reason",
                 &["authenticator", "reason"],
             ),
+            password_attempts: counters(
+                &registry,
+                "tollgate_password_attempts_total",
+                "Passwords verified or refused, beside those that were remembered, by authenticator and result",
+                &["authenticator", "result"],
+            ),
+            forward_auth: counters(
+                &registry,
+                "tollgate_forward_auth_total",
+                "Questions to auth services, by authenticator and result",
+                &["authenticator", "result"],
+            ),
             key_fetches: counters(
                 &registry,
                 "tollgate_key_set_fetches_total",
@@ -216,6 +234,12 @@ impl Telemetry {
                 &registry,
                 "tollgate_limit_overflow_decisions",
                 "Decisions made by a shared counter because the table was full",
+            ),
+            limit_bytes: int_gauge(&registry, "tollgate_limit_bytes", "Memory that counters of limits take"),
+            limit_max_bytes: int_gauge(
+                &registry,
+                "tollgate_limit_max_bytes",
+                "The most memory that counters of limits ever take",
             ),
             access_dropped: int_gauge(
                 &registry,
@@ -303,6 +327,16 @@ impl Telemetry {
     /// The counter of tokens that an authenticator refused for one reason.
     pub fn token_refusals(&self, authenticator: &str, reason: &str) -> IntCounter {
         self.token_refusals.with_label_values(&[authenticator, reason])
+    }
+
+    /// The counter of passwords with one result at an authenticator.
+    pub fn password_attempts(&self, authenticator: &str, result: &str) -> IntCounter {
+        self.password_attempts.with_label_values(&[authenticator, result])
+    }
+
+    /// The counter of questions to an auth service with one result.
+    pub fn forward_auth(&self, authenticator: &str, result: &str) -> IntCounter {
+        self.forward_auth.with_label_values(&[authenticator, result])
     }
 
     /// Notes a good fetch of a key set; `now` is Unix time in seconds.

@@ -83,6 +83,8 @@ fn metrics_are_in_the_text_format_and_tell_of_each_part() {
         r#"tollgate_gateway_duration_seconds_bucket{route="one",le="+Inf"}"#,
         r#"tollgate_config_reloads_total{result="published"}"#,
         r#"tollgate_limit_entries{kind="consumer"}"#,
+        "tollgate_limit_bytes",
+        "tollgate_limit_max_bytes",
         "tollgate_config_generation",
         "tollgate_config_last_reload_successful",
         "tollgate_config_last_reload_success_timestamp_seconds",

@@ -3,6 +3,7 @@
 //! Periods are an hour or a day, so that nothing is refilled while a test runs. Requests of a storm are pipelined on
 //! many connections and sent at the same moment.
 
+mod adversary;
 mod shape;
 
 use std::collections::HashMap;

@@ -12,6 +12,8 @@
 //! - `observe` — what violates a contract that only observes
 //! - `suite`   — the published test suite of JSON Schema as request bodies
 //! - `tokens`  — signed tokens: who they name, keys that rotate, providers that are down
+//! - `basic` — names and passwords: who they name, how little a flood of wrong ones costs
+//! - `forward_auth` — auth services that are asked who calls: what they get, what they may answer
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
@@ -19,6 +21,7 @@
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
+//! - `upgrade` — a new process takes over from a running one
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
@@ -31,11 +34,13 @@ mod support;
 mod admin;
 mod architecture;
 mod authorise;
+mod basic;
 mod bodies;
 mod compat;
 mod config_reports;
 mod examples;
 mod explain;
+mod forward_auth;
 mod forwarding;
 mod guard;
 mod import;
@@ -51,4 +56,5 @@ mod reload;
 mod schema;
 mod suite;
 mod tokens;
+mod upgrade;
 mod uploads;

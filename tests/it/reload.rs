@@ -194,7 +194,7 @@ fn the_command_finds_the_admin_listener_in_the_file_or_says_that_it_is_not_there
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_the_rest_is_applied() {
+fn what_needs_an_upgrade_is_named_and_the_rest_is_applied() {
     let origin = Origin::start(echo);
     let gateway = Instance::start(&numbered(origin.address(), 1));
     for (turn, (section, value)) in [
@@ -210,12 +210,12 @@ fn what_needs_a_restart_is_named_and_the_rest_is_applied() {
         let (code, out, _) = said(&gateway.reload_command());
         assert_eq!(code, Some(0));
         assert!(out.contains(&format!("published generation {}", turn + 2)), "{out}");
-        assert!(out.contains(&format!("{section} changed: it needs a restart")), "{out}");
-        gateway.logged(&format!("configuration section {section} changed: it needs a restart"));
+        assert!(out.contains(&format!("{section} changed: it needs an upgrade")), "{out}");
+        gateway.logged(&format!("configuration section {section} changed: it needs an upgrade"));
         assert_eq!(number(&fetch(gateway.public, "/echo")), turn + 2);
     }
     let answer = gateway.reload(&numbered(origin.address(), 4));
-    assert_eq!(answer["restart_needed"], json!([]), "it is as at the start again");
+    assert_eq!(answer["upgrade_needed"], json!([]), "it is as at the start again");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Signed tokens through the running gateway, with keys from a real server.
 
 #[path = "../keys/signer.rs"]
-mod signer;
+pub mod signer;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -188,6 +188,43 @@ fn a_token_is_a_consumer_of_the_file_only_where_the_file_says_so() {
         assert_eq!(ask(gateway.address(), &bearing(&token)).status, 200);
         assert_eq!(origin.take()[0].values("x-consumer-name"), [name.as_bytes()]);
     }
+}
+
+#[test]
+fn a_limit_by_claim_is_shared_by_the_tokens_that_have_the_same_value() {
+    let origin = Origin::json("{}");
+    let jwt = json!({ "secret": signer::SECRET, "audience": "api", "plan": "free" });
+    let mut config: Value = serde_json::from_str(&config(&origin, &jwt)).unwrap();
+    config["routes"][0]["limits"] = json!([{ "rate": "5/hour", "by": "claim:tenant" }]);
+    let gateway = Gateway::start(&config.to_string());
+    let of = |subject: &str, changes: Value| {
+        let mut changes = changes;
+        changes["sub"] = subject.into();
+        vec![("authorization", format!("Bearer {}", signer::token("HS256", None, &claims(&changes))))]
+    };
+    let key = || vec![("x-api-key", "test".to_owned())];
+    // Each row is callers with one allowance of five among them.
+    for callers in [
+        [of("ann", json!({ "tenant": "acme" })), of("ben", json!({ "tenant": "acme" }))],
+        [of("ann", json!({ "tenant": "other" })), of("ann", json!({ "tenant": "other" }))],
+        [of("ann", json!({ "tenant": 7 })), of("ben", json!({ "tenant": 7 }))],
+        [of("ann", json!({ "tenant": "7" })), of("ben", json!({ "tenant": "7" }))],
+        [of("ann", json!({})), key()],
+    ] {
+        let statuses: Vec<u16> = (0..8)
+            .map(|turn| {
+                let fields: Vec<_> = callers[turn % 2].iter().map(|(name, value)| (*name, value.as_str())).collect();
+                sent(&gateway, &fields).status
+            })
+            .collect();
+        assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429, 429], "{callers:?}");
+    }
+    assert_eq!(origin.take().len(), 5 * 5);
+    // The limit has the claim's name; its values, which are without number, are in no label.
+    let refused = sent(&gateway, &[("x-api-key", "test")]);
+    let told = refused.value("ratelimit-policy").unwrap_or_default();
+    assert!(told.ends_with("\"claim-tenant-hour\";q=5;w=3600"), "{told}");
+    assert!(!operator(&gateway, "/metrics").contains("acme"));
 }
 
 #[test]

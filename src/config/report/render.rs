@@ -121,26 +121,34 @@ fn snippet<'a>(
         .annotation(AnnotationKind::Primary.span(start..end).label(problem.help.as_deref()))
 }
 
-/// A line with stars for the value of every key `secret`, byte by byte, so that everything keeps its place. A
+/// A line with stars for the value of every key `secret` and `hash`, byte by byte, so that everything keeps its place. A
 /// placeholder stays: it is not the secret.
 fn without_secrets(line: &str) -> Cow<'_, str> {
-    const KEY: &str = "secret";
-    let mut shown = Cow::Borrowed(line);
+    let shown = starred(Cow::Borrowed(line), "secret", &[',', '}']);
+    // The hash of a password may stand without quotes, with commas in it.
+    starred(shown, "hash", &[' ', '}'])
+}
+
+/// Stars the values of a key; without quotes a value ends before one of `ends`.
+fn starred<'l>(line: Cow<'l, str>, key: &str, ends: &[char]) -> Cow<'l, str> {
+    let mut shown = line;
     let mut from = 0;
-    while let Some(found) = line[from..].find(KEY) {
-        let key_end = from + found + KEY.len();
+    while let Some(found) = shown[from..].find(key) {
+        let key_end = from + found + key.len();
         from = key_end;
-        let Some(rest) = line[key_end..].trim_start_matches(['"', '\'']).strip_prefix(':') else { continue };
+        let Some(rest) = shown[key_end..].trim_start_matches(['"', '\'']).strip_prefix(':') else { continue };
         let value = rest.trim_start();
-        let start = line.len() - value.len();
+        let start = shown.len() - value.len();
         let length = match value.chars().next() {
             Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |end| end + 2),
-            _ => value.find([',', '}']).unwrap_or(value.len()),
+            // A mapping is none; parameters may have such names.
+            Some('{') => 0,
+            _ => value.find(ends).unwrap_or(value.len()),
         };
+        from = start + length;
         if !value.trim_start_matches(['"', '\'']).starts_with("${") {
             shown.to_mut().replace_range(start..start + length, &"*".repeat(length));
         }
-        from = start + length;
     }
     shown
 }
@@ -161,6 +169,10 @@ mod tests {
             ("  name: secret", "  name: secret"),
             ("  secret:", "  secret:"),
             ("  secrets: 5", "  secrets: 5"),
+            ("  - hash: $argon2id$v=19$m=8,t=1,p=1$c$d # x", "  - hash: ****************************** # x"),
+            ("[{ hash: \"$2y$05$a,b\" }]", "[{ hash: ************ }]"),
+            ("  hash: ${env:HASH}", "  hash: ${env:HASH}"),
+            ("  hash: { type: string }", "  hash: { type: string }"),
         ] {
             assert_eq!(without_secrets(line), shown, "{line}");
         }

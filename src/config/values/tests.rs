@@ -132,7 +132,16 @@ fn limits_count_by_a_known_subject() {
         assert_eq!(written(&by), text);
     }
     assert_eq!(written(&read::<LimitBy>("'header:X-Tenant'")), "header:x-tenant");
-    assert_eq!(refused::<LimitBy>("ip"), "expected `client_ip`, `consumer`, `route` or `header:NAME`, got `ip`");
+    for name in ["claim:tenant", "claim:realm.tenant", "claim:https://example.com/tenant"] {
+        assert_eq!(read::<LimitBy>(&format!("'{name}'")), LimitBy::Claim(name["claim:".len()..].to_owned()));
+        assert_eq!(written(&read::<LimitBy>(&format!("'{name}'"))), name);
+    }
+    let expected = "expected `client_ip`, `consumer`, `route`, `header:NAME` or `claim:NAME`, got `ip`";
+    assert_eq!(refused::<LimitBy>("ip"), expected);
+    for text in ["claim:", "claim:a b", "claim:a\\b", "claim:\"a", "claim:é"] {
+        let said = refused::<LimitBy>(&format!("'{text}'"));
+        assert!(said.starts_with("expected the name of a claim like `tenant`"), "{text}: {said}");
+    }
     assert_eq!(refused::<LimitBy>("'header:a b'"), "expected a header name like `x-api-key`, got `header:a b`");
 }
 
@@ -237,6 +246,11 @@ fn examples_are_right_and_patterns_take_what_the_parser_takes() {
         ("header:X-Tenant", "by"),
         ("header:", ""),
         ("header:a b", ""),
+        ("claim:realm.tenant", "by"),
+        ("claim:urn:x/[1]", "by"),
+        ("claim:", ""),
+        ("claim:a b", ""),
+        ("claim:a\"b", ""),
         ("x_api~key", "name"),
         ("", ""),
         ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00A08", "sha256 name"),
@@ -280,6 +294,7 @@ fn value_like() -> impl Strategy<Value = String> {
         " burst ",
         " ",
         "header:",
+        "claim:",
         "client_ip",
         "route",
         "consumer",

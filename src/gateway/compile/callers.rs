@@ -9,14 +9,16 @@ use indexmap::{IndexMap, IndexSet};
 use jiff::tz::TimeZone;
 
 use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
-use crate::gateway::key_source::KeySources;
+use crate::gateway::forward_auth::ForwardAuthenticator;
+use crate::gateway::password::{Accounts, PasswordAuthenticator};
 use crate::gateway::token::TokenAuthenticator;
-use crate::gateway::{Access, Consumer, Plan};
+use crate::gateway::{Access, Consumer, Plan, Service};
 use crate::policy::authenticate::{Forward, KeyPlace, Keyring, Part};
 use crate::policy::headers::{is_framing, is_own};
 use crate::policy::limit::{Limit, Subject, Unit};
 
 use super::tokens::Tokens;
+use super::{Surroundings, passwords};
 
 /// A compiled authenticator.
 pub(super) enum Authenticator {
@@ -24,17 +26,26 @@ pub(super) enum Authenticator {
     Key(KeyPlace),
     /// Of tokens.
     Token(Arc<TokenAuthenticator>),
+    /// Of names and passwords.
+    Password(Arc<PasswordAuthenticator>),
+    /// An auth service.
+    Asked(Arc<ForwardAuthenticator>),
 }
 
 impl Authenticator {
-    /// Where its credential stands.
-    pub fn place(&self) -> &KeyPlace {
+    /// Where its credential stands; what an auth service looks at, only it knows.
+    pub fn place(&self) -> Option<&KeyPlace> {
         match self {
-            Self::Key(place) => place,
-            Self::Token(tokens) => &tokens.place,
+            Self::Key(place) => Some(place),
+            Self::Token(tokens) => Some(&tokens.place),
+            Self::Password(passwords) => Some(&passwords.place),
+            Self::Asked(_) => None,
         }
     }
 }
+
+/// The kinds of authenticators.
+const KINDS: [&str; 4] = ["api_key", "jwt", "basic", "forward_auth"];
 
 /// What routes and the gateway need to know of callers.
 pub(super) struct Callers {
@@ -46,23 +57,23 @@ pub(super) struct Callers {
     pub consumers: IndexMap<String, Arc<Consumer>>,
     /// Every API key.
     pub keys: Keyring<Arc<Consumer>>,
+    /// Every consumer with passwords.
+    pub accounts: Accounts,
     /// Where days and months begin.
     pub timezone: TimeZone,
 }
 
 impl Callers {
     /// Where keys may stand that a service behind `access` must not see: wherever any authenticator looks, but for
-    /// those of the route's own that forward the key.
+    /// where the route's own forward what they find. Where one of several does not, nothing is forwarded.
     pub fn hidden_from(&self, access: &Access) -> Vec<Part> {
-        let own: Vec<&KeyPlace> = match access {
-            Access::Public => Vec::new(),
-            Access::Authenticated { places, tokens, .. } => {
-                places.iter().chain(tokens.iter().map(|tokens| &tokens.place)).collect()
-            }
+        let own: Vec<&KeyPlace> = access.looked_at().collect();
+        let passes = |part: &Part| {
+            let mut here = own.iter().filter(|place| place.part == *part).peekable();
+            here.peek().is_some() && here.all(|place| place.forward == Forward::Pass)
         };
-        let passes = |part: &Part| own.iter().any(|place| place.part == *part && place.forward == Forward::Pass);
         let mut hidden: Vec<Part> = Vec::new();
-        for place in self.authenticators.values().map(Authenticator::place) {
+        for place in self.authenticators.values().filter_map(Authenticator::place) {
             if !passes(&place.part) && !hidden.contains(&place.part) {
                 hidden.push(place.part.clone());
             }
@@ -70,12 +81,25 @@ impl Callers {
         hidden
     }
 
-    /// Headers that claims fill, of all authenticators.
+    /// Services that are asked who calls.
+    pub fn auth_services(&self) -> Vec<Arc<Service>> {
+        let asked = self.authenticators.values().filter_map(|authenticator| match authenticator {
+            Authenticator::Asked(asked) => Some(Arc::clone(&asked.service)),
+            Authenticator::Key(_) | Authenticator::Token(_) | Authenticator::Password(_) => None,
+        });
+        asked.collect()
+    }
+
+    /// Headers that claims and answers of auth services fill, of all authenticators.
     pub fn claim_headers(&self) -> Vec<HeaderName> {
         let mut names: Vec<HeaderName> = Vec::new();
         for authenticator in self.authenticators.values() {
-            let Authenticator::Token(tokens) = authenticator else { continue };
-            for name in tokens.claim_headers() {
+            let written: Vec<&HeaderName> = match authenticator {
+                Authenticator::Token(tokens) => tokens.claim_headers().collect(),
+                Authenticator::Asked(asked) => asked.written_headers().collect(),
+                Authenticator::Key(_) | Authenticator::Password(_) => continue,
+            };
+            for name in written {
                 if !names.contains(name) {
                     names.push(name.clone());
                 }
@@ -85,7 +109,7 @@ impl Callers {
     }
 }
 
-pub(super) fn compile(config: &Config, sources: &KeySources, report: &mut Report) -> Callers {
+pub(super) fn compile(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Callers {
     let timezone = TimeZone::get(&config.timezone).unwrap_or_else(|_| {
         report
             .error(Place::root().key("timezone"), format!("unknown time zone `{}`", config.timezone))
@@ -98,28 +122,40 @@ pub(super) fn compile(config: &Config, sources: &KeySources, report: &mut Report
     let plans: IndexMap<_, _> =
         config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
     let (consumers, keys) = consumers(config, &plans, report);
-    let tokens = Tokens { config, plans: &plans, consumers: &consumers, sources, report };
+    let Surroundings { keys: sources, lookup, .. } = *surroundings;
+    let tokens = Tokens { config, plans: &plans, consumers: &consumers, sources, lookup, report };
     let authenticators = authenticators(config, tokens);
-    Callers { authenticators, plans, consumers, keys, timezone }
+    let accounts = passwords::accounts(config, &consumers, report);
+    Callers { authenticators, plans, consumers, keys, accounts, timezone }
 }
 
 fn authenticators(config: &Config, mut tokens: Tokens<'_>) -> IndexMap<String, Authenticator> {
     let mut compiled = IndexMap::new();
     for (name, written) in &config.authenticators {
         let place = Place::root().key("authenticators").key(name);
-        let authenticator = match (&written.api_key, &written.jwt) {
-            (Some(key), None) => key_place(key, &place.key("api_key"), tokens.report).map(Authenticator::Key),
-            (None, Some(jwt)) => {
+        let authenticator = match (&written.api_key, &written.jwt, &written.basic, &written.forward_auth) {
+            (Some(key), None, None, None) => {
+                key_place(key, &place.key("api_key"), tokens.report).map(Authenticator::Key)
+            }
+            (None, Some(jwt), None, None) => {
                 let found = tokens.compile(name, jwt, &place.key("jwt"));
                 found.map(|found| Authenticator::Token(Arc::new(found)))
             }
-            (Some(_), Some(_)) | (None, None) => {
+            (None, None, None, Some(asked)) => {
+                let found = tokens.forward_auth(name, asked, &place.key("forward_auth"));
+                found.map(|found| Authenticator::Asked(Arc::new(found)))
+            }
+            (None, None, Some(basic), None) => {
+                let found = passwords::authenticator(name, basic, &place.key("basic"), tokens.report);
+                Some(Authenticator::Password(Arc::new(found)))
+            }
+            _ => {
                 tokens
                     .report
                     .error(place.clone(), "an authenticator is of exactly one kind")
                     .on_key()
-                    .given_keys(&place, &["api_key", "jwt"])
-                    .help("`api_key: { header: x-api-key }` or `jwt: { … }`");
+                    .given_keys(&place, &KINDS)
+                    .help("`api_key: { header: x-api-key }`, `basic: {}`, `jwt: { … }` or `forward_auth: { … }`");
                 None
             }
         };
@@ -211,8 +247,10 @@ fn consumers(
 ) -> (IndexMap<String, Arc<Consumer>>, Keyring<Arc<Consumer>>) {
     let mut consumers = IndexMap::new();
     let mut keys = Keyring::default();
-    let matched = config.authenticators.values().filter_map(|authenticator| authenticator.jwt.as_ref());
-    let matched = matched.into_iter().any(|jwt| jwt.match_consumers);
+    let matched = config.authenticators.values().any(|authenticator| {
+        authenticator.jwt.as_ref().is_some_and(|jwt| jwt.match_consumers)
+            || authenticator.forward_auth.as_ref().is_some_and(|asked| asked.match_consumers)
+    });
     for (name, written) in &config.consumers {
         let place = Place::root().key("consumers").key(name);
         let plan = match &written.plan {
@@ -245,11 +283,11 @@ fn consumers(
             claim_headers: Vec::new(),
         });
         // Keys of the store are not known here.
-        if written.api_keys.is_empty() && config.store.is_none() && !matched {
+        if written.api_keys.is_empty() && written.passwords.is_empty() && config.store.is_none() && !matched {
             report
                 .warning(place.clone(), format!("consumer `{name}` has no key, so nobody can call as it"))
                 .on_key()
-                .given_keys(&place, &["api_keys"])
+                .given_keys(&place, &["api_keys", "passwords"])
                 .given(Place::root().key("store"))
                 .given(Place::root().key("authenticators"))
                 .help("add `api_keys: [{ sha256: \"…\" }]`");

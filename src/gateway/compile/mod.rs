@@ -12,8 +12,10 @@ mod callers;
 mod distinct;
 mod docs;
 mod documents;
+mod forward_auth;
 mod headers;
 pub mod openapi;
+mod passwords;
 mod routes;
 mod services;
 #[cfg(test)]
@@ -66,6 +68,7 @@ pub fn compile(
     if report.has_errors() {
         return None;
     }
+    let auth_services = callers.auth_services();
     Some(Gateway {
         generation: surroundings.generation,
         hash: hash.into(),
@@ -84,10 +87,12 @@ pub fn compile(
             AccessFormat::Text => telemetry::Format::Text,
         }),
         keys: callers.keys,
+        accounts: callers.accounts,
         consumers: callers.consumers,
         plans: callers.plans,
         router: compiled.router,
         routes: compiled.routes,
+        auth_services,
         services: services.into_values().collect(),
         unmatched: surroundings.telemetry.route("-"),
         docs: docs.and_then(|place| docs::compile(config, place, surroundings.telemetry)),
@@ -119,7 +124,7 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     check_top(config, report);
     check_store(config, report);
     let services = services::compile(&config.services, surroundings, report);
-    let callers = callers::compile(config, surroundings.keys, report);
+    let callers = callers::compile(config, surroundings, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
     let docs = docs::check(config, report);
@@ -202,12 +207,17 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
     }
     let tokens: Vec<&config::Jwt> =
         config.authenticators.values().filter_map(|authenticator| authenticator.jwt.as_ref()).collect();
-    // Keys of the store may bring consumers with any plan, and so may tokens.
-    if config.store.is_some() || tokens.iter().any(|jwt| jwt.plan_claim.is_some()) {
+    let asked: Vec<&config::ForwardAuth> =
+        config.authenticators.values().filter_map(|authenticator| authenticator.forward_auth.as_ref()).collect();
+    let any_plan =
+        tokens.iter().any(|jwt| jwt.plan_claim.is_some()) || asked.iter().any(|asked| asked.plan_header.is_some());
+    // Keys of the store may bring consumers with any plan, and so may tokens and auth services.
+    if config.store.is_some() || any_plan {
         return;
     }
     let named = config.consumers.values().filter_map(|consumer| consumer.plan.as_deref());
-    let plans: HashSet<&str> = named.chain(tokens.iter().filter_map(|jwt| jwt.plan.as_deref())).collect();
+    let named = named.chain(tokens.iter().filter_map(|jwt| jwt.plan.as_deref()));
+    let plans: HashSet<&str> = named.chain(asked.iter().filter_map(|asked| asked.plan.as_deref())).collect();
     // A plan that is not there may be this one, misspelt.
     let misspelt = plans.iter().any(|name| !config.plans.contains_key(*name));
     for name in config.plans.keys().filter(|name| !misspelt && !plans.contains(name.as_str())) {

@@ -2,6 +2,7 @@
 
 mod allow;
 mod fields;
+mod limits;
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use indexmap::IndexMap;
 
 use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Problem, Report, suggest};
+use crate::gateway::forward_auth::ForwardAuthenticator;
+use crate::gateway::password::PasswordAuthenticator;
 use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::template::{Template, TemplateFault};
 use crate::gateway::token::TokenAuthenticator;
@@ -483,11 +486,16 @@ impl RouteCompiler<'_> {
                 .help("say `public` to let everyone in");
             return None;
         }
-        let (mut places, mut tokens): (Vec<KeyPlace>, Vec<Arc<TokenAuthenticator>>) = (Vec::new(), Vec::new());
+        let mut places: Vec<KeyPlace> = Vec::new();
+        let mut tokens: Vec<Arc<TokenAuthenticator>> = Vec::new();
+        let mut passwords: Vec<Arc<PasswordAuthenticator>> = Vec::new();
+        let mut asked: Vec<Arc<ForwardAuthenticator>> = Vec::new();
         for (index, name) in names.iter().enumerate() {
             match self.callers.authenticators.get(name) {
                 Some(Authenticator::Key(place)) => places.push(place.clone()),
                 Some(Authenticator::Token(authenticator)) => tokens.push(Arc::clone(authenticator)),
+                Some(Authenticator::Password(authenticator)) => passwords.push(Arc::clone(authenticator)),
+                Some(Authenticator::Asked(authenticator)) => asked.push(Arc::clone(authenticator)),
                 None if self.config.authenticators.contains_key(name) => {}
                 None => {
                     let defined = self.config.authenticators.keys().map(String::as_str);
@@ -503,17 +511,20 @@ impl RouteCompiler<'_> {
             }
         }
         places.dedup_by(|one, other| one.part == other.part);
-        if tokens.iter().any(|tokens| places.iter().any(|place| place.part == tokens.place.part)) {
+        let others =
+            tokens.iter().map(|tokens| &tokens.place).chain(passwords.iter().map(|passwords| &passwords.place));
+        let is_keys = |other: &KeyPlace| places.iter().any(|place| place.part == other.part);
+        if others.into_iter().any(is_keys) {
             self.report
-                .error(place.clone(), "a key and a token are looked for in the same place of a request")
+                .error(place.clone(), "a key and another credential are looked for in the same place of a request")
                 .given(place)
                 .given(own)
                 .given(Place::root().key("authenticators"))
                 .help("give one of the authenticators another `header`");
         }
-        let challenge_of = |invalid| challenge(&places, &tokens, invalid);
+        let challenge_of = |invalid| challenge(&places, &tokens, &passwords, invalid);
         let (challenge, invalid_token) = (challenge_of(Invalid::Nothing), challenge_of(Invalid::Token));
-        Some(Access::Authenticated { challenge, invalid_token, places, tokens })
+        Some(Access::Authenticated { challenge, invalid_token, places, tokens, passwords, asked })
     }
 
     fn limits(&mut self, access: Option<&Access>) -> Vec<RouteLimit> {
@@ -534,7 +545,9 @@ impl RouteCompiler<'_> {
                 config::LimitBy::Consumer => LimitBy::Consumer,
                 config::LimitBy::Route => LimitBy::Route,
                 config::LimitBy::Header(name) => LimitBy::Header(name.0.clone()),
+                config::LimitBy::Claim(path) => LimitBy::Claim(path.as_str().into()),
             };
+            self.refuse_unsaid(&by, &place);
             if by == LimitBy::Consumer && matches!(access, Some(Access::Public)) {
                 let problem = self
                     .report
@@ -616,6 +629,7 @@ fn by_word(by: &LimitBy) -> String {
         LimitBy::Consumer => "consumer".to_owned(),
         LimitBy::Route => "route".to_owned(),
         LimitBy::Header(name) => format!("header-{name}"),
+        LimitBy::Claim(path) => format!("claim-{path}"),
     }
 }
 
@@ -627,8 +641,13 @@ enum Invalid {
 }
 
 /// `WWW-Authenticate`: there is no registered scheme for API keys; this one names where the key belongs. That of tokens
-/// is RFC 6750's.
-fn challenge(places: &[KeyPlace], tokens: &[Arc<TokenAuthenticator>], invalid: Invalid) -> HeaderValue {
+/// is RFC 6750's, that of passwords RFC 7617's. Auth services have none but what they answer: empty if there are no others.
+fn challenge(
+    places: &[KeyPlace],
+    tokens: &[Arc<TokenAuthenticator>],
+    passwords: &[Arc<PasswordAuthenticator>],
+    invalid: Invalid,
+) -> HeaderValue {
     let mut challenges: Vec<String> = places
         .iter()
         .map(|place| match &place.part {
@@ -649,6 +668,12 @@ fn challenge(places: &[KeyPlace], tokens: &[Arc<TokenAuthenticator>], invalid: I
         };
         if !challenges.contains(&bearer) {
             challenges.push(bearer);
+        }
+    }
+    for PasswordAuthenticator { realm, .. } in passwords.iter().map(|passwords| &**passwords) {
+        let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+        if !challenges.contains(&basic) {
+            challenges.push(basic);
         }
     }
     HeaderValue::from_str(&challenges.join(", ")).unwrap_or(HeaderValue::from_static("ApiKey"))

@@ -78,8 +78,9 @@ fn targets(targets: &[config::Target], place: &Place, report: &mut Report) -> Op
     (authorities.len() == targets.len()).then_some(authorities)
 }
 
-struct Fault {
-    message: String,
+/// Why a text is no address.
+pub(super) struct Fault {
+    pub(super) message: String,
     help: &'static str,
 }
 
@@ -88,7 +89,7 @@ fn fault(message: impl Into<String>, help: &'static str) -> Fault {
 }
 
 /// `http://host[:port][/path]`.
-fn parse_url(url: &str) -> Result<(Authority, String), Fault> {
+pub(super) fn parse_url(url: &str) -> Result<(Authority, String), Fault> {
     const EXAMPLE: &str = "for example `http://users.internal:8002/api`";
     if url.starts_with("https://") {
         return Err(fault("TLS to a service is not supported yet", EXAMPLE));

@@ -170,6 +170,18 @@ fn what_is_certain_is_reported() {
 #[test]
 fn what_may_follow_from_the_shape_is_not() {
     check(&[
+        (
+            "the authenticator may be one of tokens",
+            ("api_key: { header: x-key }", "api_key: 7"),
+            ("by: route", "by: 'claim:tenant'"),
+            &[],
+        ),
+        (
+            "another authenticator may be meant",
+            ("service: a,", "service: a, ath: [corp],"),
+            ("by: route", "by: 'claim:tenant'"),
+            &[],
+        ),
         ("a definition may be under another key", ("services:", "servces:"), ("service: b", "service: c"), &[]),
         ("all definitions are lost", ("plans: {", "plans: 7 # {"), ("plan: free", "plan: fre"), &[]),
         ("another address is meant", ("127.0.0.1:8080", "x"), ("127.0.0.1:8081", "127.0.0.1:8080"), &[]),

@@ -1,5 +1,7 @@
 //! Authenticators of tokens: keys that fit their algorithms, plans that exist, headers that only they write.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
@@ -15,12 +17,16 @@ use crate::policy::token::{Algorithm, KeySet, Rules};
 
 use super::callers::{Wanted, is_token, one_part};
 
-/// What tokens refer to.
+/// Looks a name up.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+
+/// What tokens, and answers of auth services, refer to.
 pub(super) struct Tokens<'a> {
     pub(super) config: &'a Config,
     pub(super) plans: &'a IndexMap<String, Arc<Plan>>,
     pub(super) consumers: &'a IndexMap<String, Arc<Consumer>>,
     pub(super) sources: &'a KeySources,
+    pub(super) lookup: Lookup<'a>,
     pub(super) report: &'a mut Report,
 }
 
@@ -41,7 +47,7 @@ impl Tokens<'_> {
     }
 
     /// Consumers are called after it, with a colon behind it.
-    fn check_name(&mut self, name: &str, place: &Place) {
+    pub(super) fn check_name(&mut self, name: &str, place: &Place) {
         let own = Place::root().key("authenticators").key(name);
         if !is_token(name) {
             self.report
@@ -52,7 +58,7 @@ impl Tokens<'_> {
         }
         let prefix = format!("{name}:");
         for consumer in self.config.consumers.keys().filter(|consumer| consumer.starts_with(&prefix)) {
-            let message = format!("`{consumer}` is what a consumer found by a token of `{name}` is called");
+            let message = format!("`{consumer}` is what a consumer found by `{name}` is called");
             let consumer = Place::root().key("consumers").key(consumer);
             self.report.error(consumer, message).on_key().given(place.clone());
         }

@@ -8,28 +8,9 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{ANNOTATIONS, Direction, Translator, is_plain_key};
+use crate::policy::contract::FORMATS;
 
-/// The formats that the gateway checks.
-pub(super) const FORMATS: [&str; 17] = [
-    "date",
-    "date-time",
-    "time",
-    "duration",
-    "email",
-    "hostname",
-    "ipv4",
-    "ipv6",
-    "uri",
-    "uri-reference",
-    "iri",
-    "iri-reference",
-    "uri-template",
-    "uuid",
-    "json-pointer",
-    "relative-json-pointer",
-    "regex",
-];
+use super::{ANNOTATIONS, Direction, Translator, is_plain_key};
 
 /// Formats that say how a program keeps a value.
 const QUIET_FORMATS: [&str; 8] = ["int32", "int64", "float", "double", "password", "binary", "byte", "decimal"];

@@ -264,12 +264,3 @@ fn text_has_one_type() {
     assert_eq!(found, json!({ "type": "string" }));
     assert!(said.contains("a list has no form in one text"), "{said}");
 }
-
-#[test]
-fn formats_are_those_that_the_gateway_checks() {
-    let wrong: Vec<&str> = keyword::FORMATS
-        .into_iter()
-        .filter(|format| !jsonschema::options().is_known_format(jsonschema::Draft::Draft202012, format))
-        .collect();
-    assert!(wrong.is_empty(), "{wrong:?}");
-}

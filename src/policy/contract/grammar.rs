@@ -164,7 +164,7 @@ pub(super) const FILE_WORDS: [&str; 2] = ["max_size", "content_types"];
 
 /// The formats that are checked. Those for internationalised names (`idn-…`) would need tables far larger than all
 /// the rest, and are unknown here.
-const FORMATS: [&str; 17] = [
+pub const FORMATS: [&str; 17] = [
     "date",
     "date-time",
     "time",

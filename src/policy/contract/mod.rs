@@ -44,7 +44,7 @@ pub use cookies::{CookieContract, CookieParameter};
 pub use document::{DocumentContract, DocumentFault, DocumentSource, ReplyModel, SeenIn};
 pub use fields::{CheckedFields, FieldContract, HeaderParameter, is_look_alike};
 pub use form::{FormContract, FormField};
-pub use grammar::{Blame, PointerStep, SchemaFault, Weight};
+pub use grammar::{Blame, FORMATS, PointerStep, SchemaFault, Weight};
 pub use json::JsonContract;
 pub use media_type::{Media, MediaFault, is_json};
 pub use multipart::{

@@ -169,6 +169,14 @@ impl Limiter {
             * (Table::max_bytes(Self::CONSUMERS / Self::SHARDS) + Table::max_bytes(Self::STRANGERS / Self::SHARDS))
     }
 
+    /// The most bytes that the tables of this limiter take with so many limits in the configuration, whose overflow
+    /// entries are among them. One table that doubles aside, as in [`Self::max_bytes`]; so are overflow entries of
+    /// limits that a reload took out, until they say nothing.
+    #[must_use]
+    pub fn bound(&self, limits: usize) -> usize {
+        self.shards.iter().map(|shard| shard.0.lock().max_bytes(limits)).sum()
+    }
+
     /// Passes all claims or none.
     ///
     /// Claims whose limits share an identity and whose subjects are the same are weighed one after the other on the

@@ -68,6 +68,11 @@ impl Shard {
         self.own.bytes() + self.overflow.bytes()
     }
 
+    /// The most that [`Self::bytes`] ever is with so many limits.
+    pub(super) fn max_bytes(&self, limits: usize) -> usize {
+        Table::max_bytes(self.capacity) + Table::max_bytes(limits)
+    }
+
     /// The counter of `key` as it is now, or as earlier steps of the same decision will leave it.
     pub(super) fn locate(&mut self, shard: usize, key: Key, earlier: &[Step], moment: Moment) -> Step {
         if let Some(at) = self.own.find(&key) {

@@ -1,4 +1,4 @@
-//! For whom a limit counts separately: a consumer, an address, a header value, or the whole route.
+//! For whom a limit counts separately: a consumer, an address, the value of a header or claim, or the whole route.
 //!
 //! A subject is the first 128 bits of a SHA-256 over what it is and how it is called: the same in every process, so that
 //! stores and nodes can keep counters together, and nobody can choose a name that shares the counter of another. Names
@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use ahash::RandomState;
 use ring::digest::{Context, SHA256};
+use serde_json::Value;
 
 static SCATTER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
@@ -66,6 +67,20 @@ impl Subject {
     #[must_use]
     pub fn claim(value: &str) -> Self {
         Self::new(Class::Consumer, "claim", value.as_bytes())
+    }
+
+    /// Whoever has this value in a claim, whatever they are called. Text, numbers and truth values count apart, numbers
+    /// as they are written; what is absent, a list or an object is one subject of its own.
+    #[must_use]
+    pub fn claimed(value: Option<&Value>) -> Self {
+        match value {
+            Some(Value::String(text)) => Self::new(Class::Consumer, "claimed text", text.as_bytes()),
+            Some(Value::Number(number)) => Self::new(Class::Consumer, "claimed number", number.as_str().as_bytes()),
+            Some(Value::Bool(truth)) => Self::new(Class::Consumer, "claimed boolean", &[u8::from(*truth)]),
+            None | Some(Value::Null | Value::Array(_) | Value::Object(_)) => {
+                Self::new(Class::Consumer, "no claim", b"")
+            }
+        }
     }
 
     /// Everybody together: the limit of a route as a whole.

@@ -13,7 +13,7 @@ mod crypto;
 mod json;
 mod keys;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde_json::{Map, Value};
 use thiserror::Error;

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::key_source::KeySources;
 use crate::gateway::{Surroundings, compile};
+use crate::policy::token::tests::signer;
 use crate::proxy::Listening;
 use crate::proxy::exchange::InFlight;
 use crate::telemetry::{AccessLog, Telemetry};
@@ -169,6 +170,39 @@ fn a_refused_credential_spends_nothing_and_a_limit_refuses_the_next() {
         assert_eq!(sent(&state, "GET /mine\nx-api-key: alice"), expected);
     }
     assert_eq!(sent(&state, "GET /mine\nx-api-key: bob"), "/api/mine as bob");
+}
+
+#[test]
+fn a_limit_by_claim_counts_each_value_apart_and_who_has_none_together() {
+    let config = format!(
+        "{}\n{}",
+        CONFIG.replace("api_key: { query: key }", &format!("jwt: {{ secret: '{}', plan: gold }}", signer::SECRET)),
+        "  - { name: shared, method: GET, gateway_path: /shared, service: users, auth: [key, query-key], \
+         limits: [{ rate: 2/hour, by: 'claim:realm.tenant' }, { rate: 3/hour, by: 'claim:sub' }] }",
+    );
+    let state = state_of(&config);
+    let exp = state.clock.now().unix + 600;
+    let bearing = |subject: &str, claims: serde_json::Value| {
+        let mut claims = claims;
+        (claims["sub"], claims["exp"]) = (subject.into(), exp.into());
+        format!("GET /shared\nauthorization: Bearer {}", signer::token("HS256", None, &claims))
+    };
+    let tenant = |subject, tenant| bearing(subject, serde_json::json!({ "realm": { "tenant": tenant } }));
+    let key = "GET /shared\nx-api-key: bob".to_owned();
+    for (request, expected) in [
+        (tenant("ann", "acme"), "/api/shared as query-key:ann"),
+        (tenant("ben", "acme"), "/api/shared as query-key:ben"),
+        (tenant("ann", "acme"), "429 quota-exceeded"),
+        (tenant("ann", "other"), "/api/shared as query-key:ann"),
+        (tenant("ann", "third"), "/api/shared as query-key:ann"),
+        (tenant("ann", "fourth"), "429 quota-exceeded"),
+        (bearing("cid", serde_json::json!({ "realm": { "tenant": ["acme"] } })), "/api/shared as query-key:cid"),
+        (key.clone(), "/api/shared as bob"),
+        (bearing("cid", serde_json::json!({ "realm": "acme" })), "429 quota-exceeded"),
+        (key, "429 quota-exceeded"),
+    ] {
+        assert_eq!(sent(&state, &request), expected, "{request}");
+    }
 }
 
 #[test]

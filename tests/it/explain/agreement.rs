@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tollgate::explain::request::{Body, Caller, Spoken, written};
-use tollgate::explain::{Explainer, Outcome};
+use tollgate::explain::{Explainer, Outcome, StoredKeys};
 use tollgate::gateway::{Consumer, Surroundings};
 use tollgate::proxy::rehearse::{Message, Part};
 use tollgate::server::{Purpose, Source, check};
@@ -75,7 +75,7 @@ fn explainer(config: &str) -> Explainer {
     let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None, keys: &keys };
     let source = Source::Text { name: "test.yaml".to_owned(), text: config.to_owned() };
     let gateway = check(&source, Purpose::Checking, &surroundings).gateway.expect("the configuration is right");
-    Explainer::new(gateway, telemetry, &["127.0.0.1:0".parse().unwrap()]).unwrap()
+    Explainer::new(gateway, telemetry, &["127.0.0.1:0".parse().unwrap()], StoredKeys::default()).unwrap()
 }
 
 /// The consumer that `explain` is given.

@@ -80,7 +80,7 @@ fn the_state_directory_is_the_default() {
     let key = text(&output.stdout);
     soon(&gateway, key.trim_end(), 200);
     let moved = gateway.reload(&with_store(&origin, "elsewhere.db"));
-    assert_eq!(moved["restart_needed"][0], "store", "{moved}");
+    assert_eq!(moved["upgrade_needed"][0], "store", "{moved}");
     assert_eq!(status(&gateway, key.trim_end()), 200, "the old one goes on");
 }
 

@@ -56,6 +56,11 @@ impl Instance {
         instance
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The configuration file.
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("tollgate.yaml")

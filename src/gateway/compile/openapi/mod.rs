@@ -225,6 +225,14 @@ fn token_scheme(jwt: &Jwt) -> Value {
 
 /// `None` for one that looks nowhere: it does not compile.
 fn scheme(authenticator: &Authenticator) -> Option<Value> {
+    // Of what an auth service looks at, the first header is all that can be said.
+    if let Some(asked) = &authenticator.forward_auth {
+        let name = asked.request_headers.first()?.0.as_str();
+        return Some(json!({ "type": "apiKey", "in": "header", "name": name }));
+    }
+    if authenticator.basic.is_some() {
+        return Some(json!({ "type": "http", "scheme": "basic" }));
+    }
     let Some(key) = &authenticator.api_key else { return authenticator.jwt.as_ref().map(token_scheme) };
     let places = [("header", &key.header), ("query", &key.query), ("cookie", &key.cookie)];
     places.into_iter().find_map(|(place, name)| {

@@ -144,7 +144,7 @@ impl Why {
         match self {
             Self::Always(text) => text,
             Self::DecidedByBody => "the declaration of the body decides on this header",
-            Self::HoldsClaim => "`forward_claims` of an authenticator writes this header",
+            Self::HoldsClaim => "an authenticator writes this header",
             Self::HoldsKey => "this holds an API key, which the service does not see",
         }
     }

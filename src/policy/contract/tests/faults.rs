@@ -278,3 +278,12 @@ fn a_file_has_words_of_its_own() {
         assert_eq!(file_faults(schema), expected, "{schema}");
     }
 }
+
+#[test]
+fn every_format_is_one_that_the_library_checks() {
+    let wrong: Vec<&str> = super::super::FORMATS
+        .into_iter()
+        .filter(|format| !jsonschema::options().is_known_format(jsonschema::Draft::Draft202012, format))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}

@@ -1,5 +1,7 @@
 //! The rules of limits, each as a table through one [`Desk`]: a limiter, a time that the test moves, and requests.
 
+mod adversary;
+mod calendar;
 mod headers;
 mod properties;
 mod quota;

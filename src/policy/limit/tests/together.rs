@@ -1,5 +1,7 @@
 //! Several limits of one request, and places in flight.
 
+use serde_json::json;
+
 use super::{Claim, Desk, Limit, Subject, Unit, alice, concurrency, named_rate, quota, rate};
 
 fn claim(limit: &Limit) -> Claim<'_> {
@@ -106,6 +108,16 @@ fn subjects_are_told_apart() {
     assert_ne!(Subject::consumer("a"), Subject::consumer("b"));
     assert_ne!(Subject::consumer("a"), Subject::claim("a"));
     assert_ne!(Subject::header(None), Subject::header(Some(b"")));
+    let values = [json!("7"), json!(7), json!(8), json!("true"), json!(true), json!(false), json!("")];
+    let mut claimed: Vec<Subject> = values.iter().map(|value| Subject::claimed(Some(value))).collect();
+    claimed.extend([Subject::claimed(None), Subject::claim("7"), Subject::consumer("7"), Subject::everyone()]);
+    for (index, one) in claimed.iter().enumerate() {
+        assert!(!claimed[..index].contains(one), "{index}");
+    }
+    assert_eq!(Subject::claimed(Some(&json!("7"))), claimed[0]);
+    for no_scalar in [json!(null), json!([]), json!(["7"]), json!({ "7": "7" })] {
+        assert_eq!(Subject::claimed(Some(&no_scalar)), Subject::claimed(None), "{no_scalar}");
+    }
     assert_ne!(address("192.0.2.1"), address("192.0.2.2"));
     assert_eq!(address("192.0.2.1"), address("::ffff:192.0.2.1"));
     assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:1"));

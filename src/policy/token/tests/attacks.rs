@@ -244,3 +244,105 @@ fn an_allow_list_of_algorithms_is_all_there_is() {
         assert_eq!(rules.verify(&token, Some(&keys), NOW).map(|_| ()), expected, "{algorithm}");
     }
 }
+
+#[test]
+fn a_signature_counts_for_its_own_algorithm_alone() {
+    const ALL: [&str; 6] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+    let keys = KeySet::of_pem(signer::RSA_PEM).unwrap();
+    for said in ALL {
+        for signed in ALL {
+            let header = json!({ "alg": said }).to_string();
+            let token = of_texts(signed, &header, &claims(json!({})).to_string());
+            let expected = if said == signed { Ok(()) } else { Err(UnknownKey) };
+            assert_eq!(rules().verify(&token, Some(&keys), NOW).map(|_| ()), expected, "{signed} called {said}");
+        }
+    }
+}
+
+/// The bytes of a token's signature, changed.
+fn with_signature(token: &str, change: impl Fn(&mut Vec<u8>)) -> String {
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let mut bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, signature).unwrap();
+    change(&mut bytes);
+    format!("{message}.{}", base64(bytes))
+}
+
+/// Adds the order of the group to the second half of an Ed25519 signature: another number, the same point.
+fn add_order(signature: &mut [u8]) {
+    let order = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let mut carry = 0;
+    for (byte, more) in signature[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + more + carry;
+        (*byte, carry) = (sum.to_le_bytes()[0], sum >> 8);
+    }
+}
+
+/// What somebody does to the bytes of a signature.
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+
+#[test]
+fn a_signature_in_another_form_is_none() {
+    let mut elliptic = signer::p256_jwk("one");
+    elliptic["kid"] = "ES256".into();
+    let keys = set(&[signer::rsa_jwk("RS256"), signer::rsa_jwk("PS256"), signer::ed25519_jwk("EdDSA"), elliptic]);
+    let zero_in_front = |bytes: &mut Vec<u8>| bytes.insert(0, 0);
+    let zero_behind = |bytes: &mut Vec<u8>| bytes.push(0);
+    let halves_swapped = |bytes: &mut Vec<u8>| {
+        let half = bytes.len() / 2;
+        bytes.rotate_left(half);
+    };
+    let twice = |bytes: &mut Vec<u8>| bytes.extend(bytes.clone());
+    let nothing = |bytes: &mut Vec<u8>| bytes.clear();
+    let ones = |bytes: &mut Vec<u8>| bytes.fill(0xff);
+    let zeros = |bytes: &mut Vec<u8>| bytes.fill(0);
+    let one = |bytes: &mut Vec<u8>| {
+        bytes.fill(0);
+        bytes.last_mut().into_iter().for_each(|last| *last = 1);
+    };
+    let first_bit = |bytes: &mut Vec<u8>| bytes[0] ^= 0x80;
+    let last_bit = |bytes: &mut Vec<u8>| bytes.last_mut().into_iter().for_each(|last| *last ^= 1);
+    let beyond_the_order = |bytes: &mut Vec<u8>| add_order(bytes);
+    let changes: [(&str, Change<'_>); 11] = [
+        ("a zero in front", &zero_in_front),
+        ("a zero behind", &zero_behind),
+        ("halves swapped", &halves_swapped),
+        ("twice", &twice),
+        ("nothing", &nothing),
+        ("ones", &ones),
+        ("zeros", &zeros),
+        ("one", &one),
+        ("the first bit", &first_bit),
+        ("the last bit", &last_bit),
+        ("beyond the order", &beyond_the_order),
+    ];
+    for algorithm in ["RS256", "PS256", "ES256", "EdDSA"] {
+        let token = token(algorithm, Some(algorithm), &claims(json!({})));
+        assert!(rules().verify(&token, Some(&keys), NOW).is_ok(), "{algorithm}");
+        for (what, change) in &changes {
+            let verdict = rules().verify(&with_signature(&token, change), Some(&keys), NOW).map(|_| ());
+            assert_eq!(verdict, Err(Signature), "{algorithm}: {what}");
+        }
+    }
+}
+
+/// With an exponent of one a signature is what it should decrypt to, which anybody can write.
+#[test]
+fn a_key_that_signs_for_everybody_verifies_nothing() {
+    let sha256 =
+        [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0, 0x04, 0x20];
+    let message = format!("{}.{}", base64(r#"{"alg":"RS256"}"#), base64(claims(json!({})).to_string()));
+    let digest = ring::digest::digest(&ring::digest::SHA256, message.as_bytes());
+    let padding = vec![0xff; 256 - 3 - sha256.len() - 32];
+    let written = [&[0, 1][..], &padding, &[0], &sha256, digest.as_ref()].concat();
+    let forged = format!("{message}.{}", base64(written));
+    for exponent in ["AQ", "AAE", "Ag", "AA"] {
+        let mut weak = signer::rsa_jwk("one");
+        weak["e"] = exponent.into();
+        // Whether such a key is left out or only verifies nothing is the same to whoever forged this.
+        let keys = KeySet::of_jwks(&json!({ "keys": [weak, signer::ed25519_jwk("other")] })).unwrap();
+        assert!(rules().verify(&forged, Some(&keys), NOW).is_err(), "{exponent}");
+    }
+}

@@ -3,7 +3,7 @@
 mod attacks;
 mod keys;
 #[path = "../../../../tests/keys/signer.rs"]
-mod signer;
+pub(crate) mod signer;
 
 use serde_json::{Value, json};
 

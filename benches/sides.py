@@ -1,0 +1,97 @@
+"""What a feature costs: gateways that differ in it alone take turns under the same load, with one worker each.
+
+A bench names its sides and which two make a ratio; the rest is as in compare.py, which says how to read the columns.
+The last lines are the cost of one side divided by that of another, round by round, then the median.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import namedtuple
+from contextlib import nullcontext
+from pathlib import Path
+
+import compare
+import setups
+
+# Cost of the side `over` divided by that of the side `under`; `aim` is the most that it should be.
+Ratio = namedtuple("Ratio", "over under aim")
+
+
+def side(plan, name, config, port, admin_port, path="/", script=None):
+    """A gateway with this configuration, which has the access log and the ports as said."""
+    file = plan.write(f"{name}.yaml", json.dumps(config, indent=1))
+    log = Path(config["access_log"]["path"])
+    command = [plan.tollgate, "run", "--threads", "1", file]
+    return setups.Subject(name, command, port, plan.core, path=path, script=script, logs=[log], admin_port=admin_port)
+
+
+def start(processes, one):
+    group = processes.start(one.slug, one.command, one.core)
+    if compare.wait_ready(group, one.admin_port, "/readyz") is None:
+        output = (processes.directory / f"{one.slug}.out").read_text(errors="replace")
+        raise compare.Failed(f"{one.name} did not become ready; its output:\n{output[-2000:]}")
+    compare.measure(one, group, 1, nullcontext())  # warms up, and fails unless every answer is 2xx
+    return group
+
+
+def median_ratio(rounds, ratio, measured):
+    pairs = zip(rounds[ratio.over], rounds[ratio.under])
+    return statistics.median(getattr(one, measured) / getattr(other, measured) for one, other in pairs)
+
+
+def take_turns(processes, subjects, arguments):
+    """The rounds of every side, by name."""
+    groups = {one.name: start(processes, one) for one in subjects}
+    rounds = {one.name: [] for one in subjects}
+    for number in range(1, arguments.rounds + 1):
+        print(f"round {number} of {arguments.rounds}", file=sys.stderr)
+        for one in subjects:
+            group = groups[one.name]
+            counter = compare.Instructions(group) if arguments.instructions else nullcontext()
+            rounds[one.name].append(compare.measure(one, group, arguments.seconds, counter))
+    return rounds
+
+
+def print_ratios(rounds, ratios, with_instructions):
+    for ratio in ratios:
+        cost = median_ratio(rounds, ratio, "cpu_us")
+        print(f"{ratio.over} / {ratio.under}: {cost:.2f} of the time, at most {ratio.aim} is the aim", end="")
+        counted = f"; {median_ratio(rounds, ratio, 'instructions'):.2f} of the instructions" if with_instructions else ""
+        print(counted)
+
+
+def run(description, sides, ratios):
+    """The whole bench. `sides` makes the sides of a plan and the processes that they need started."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--profile", choices=["dist", "release"], default="dist", help="how cargo builds")
+    parser.add_argument("--instructions", action="store_true", help="count them too, with perf")
+    arguments = parser.parse_args()
+    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"  # where Debian puts nginx
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    binaries = setups.build(["tollgate"], arguments.profile)
+    compare.print_circumstances(arguments)
+    with tempfile.TemporaryDirectory() as directory, compare.Processes(Path(directory)) as processes:
+        plan = setups.Plan(Path(directory), binaries, compare.GATEWAY_CORE, compare.LOAD_CORE)
+        compare.start_subject(processes, plan.origin())
+        rounds = take_turns(processes, sides(plan, processes), arguments)
+        compare.print_table(rounds, arguments.instructions)
+        print()
+        print_ratios(rounds, ratios, arguments.instructions)
+
+
+def main(name, description, sides, ratios):
+    """`run` as a program."""
+    try:
+        run(description, sides, ratios)
+    except (compare.Failed, subprocess.CalledProcessError) as failure:
+        sys.exit(f"{name}: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)
