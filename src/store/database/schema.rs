@@ -18,13 +18,13 @@ pub(super) enum Absent {
 }
 
 /// Says whose file it is, in its header: `toll`.
-const APPLICATION: i64 = 0x746f_6c6c;
+pub(super) const APPLICATION: i64 = 0x746f_6c6c;
 
 /// What each version of the schema, in the file's `user_version`, adds to the one before.
 const STEPS: [&str; 2] = [KEYS, COUNTERS];
 
 /// The newest version.
-const VERSION: i64 = STEPS.len() as i64;
+pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// Lengths and characters are checked before; here they keep other programs from writing what the gateway cannot read.
 const KEYS: &str = "
@@ -138,6 +138,6 @@ fn use_write_ahead_log(connection: &Connection) -> Result<(), StoreError> {
     }
 }
 
-fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {
+pub(super) fn number(connection: &Connection, pragma: &str) -> Result<i64, StoreError> {
     Ok(connection.pragma_query_value(None, pragma, |row| row.get(0))?)
 }
