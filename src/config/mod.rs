@@ -69,7 +69,8 @@ pub struct Config {
     /// How a changed file is noticed.
     #[serde(default)]
     pub reload: Reload,
-    /// API keys that come and go while the gateway runs, and what many gateways share. Absent: only the keys of this file are known.
+    /// API keys that come and go while the gateway runs, and what many gateways share. Absent: only the keys of this
+    /// file are known.
     #[serde(default)]
     pub store: Option<Store>,
     /// The microservices behind the gateway.

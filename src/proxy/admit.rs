@@ -2,8 +2,9 @@
 //!
 //! [`admit`] lists the steps in order; each is one call, and none is switched off by an earlier one. It takes no
 //! `Session`, so it is tested without a server. It waits only where another machine has to be asked: for the keys of a
-//! token, for limits that many gateways share. Such waits are boxed, so that a request without them does not carry their space. A route whose contract reads the body gets a [`Pending`] first, which
-//! becomes an [`Admission`] when the body is there: all violations are told at once.
+//! token, for limits that many gateways share. Such waits are boxed, so that a request without them does not carry
+//! their space. A route whose contract reads the body gets a [`Pending`] first, which becomes an [`Admission`] when the
+//! body is there: all violations are told at once.
 //!
 //! Invariant: an [`Admission`] is made here only: it holds an `Evidence`, which nothing else can make.
 
