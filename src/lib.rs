@@ -33,11 +33,8 @@
 //!    the store has its own, is read once, and is understood by the request's generation.
 //! 3. A generation is built completely before it is published; a bad file changes nothing and is reported with its
 //!    line.
-//! go at run time and of what quotas have used, or the Redis in which many gateways keep keys and the counters of limits
-//! together; it knows [`policy`] only, [`server`] opens it, and `proxy` looks into what it read and asks the shared
-//! counters. [`explain`] stands beside the server: it tries requests out on the same [`proxy`], without a network, with
-//! the keys that it finds in the store and that the command line fetches for it. [`demo`] and [`import`] serve the
-//! command line alone; the one knows nothing of the rest, the other only what [`policy`] checks.
+//! 4. Limit counters, published key sets and connection pools belong to the process: a reload keeps them for what did not
+//!    change. Quotas outlive the process where there is a store, and all counters where many gateways share one.
 //! 5. Nothing that a request or a configuration can contain makes the process panic.
 //! 6. Later stages key on the consumer, never on a raw header. Identity headers from clients are always stripped.
 //! 7. Metric labels come from names in the configuration and closed sets, never from request text.

@@ -318,7 +318,7 @@ fn key_of(claim: &Claim<'_>) -> Key {
 }
 
 /// Consumers first, then strangers.
-fn shard_number(subject: &Subject) -> usize {
+pub(super) fn shard_number(subject: &Subject) -> usize {
     let within = (scatter(subject.low, subject.high) >> (u64::BITS - Limiter::SHARDS.ilog2())) as usize;
     match subject.class {
         Class::Consumer => within,

@@ -7,6 +7,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use super::super::limiter::shard_number;
 use super::{Claim, Desk, Limit, Subject, named_rate, rate};
 
 const SHARDS: u64 = 64;
@@ -125,7 +126,7 @@ fn hiding_among_those_without_room_gives_no_second_allowance() {
     let (brief, limit) = (named_rate("brief", 1, 10, 1), rate(ALLOWANCE, 3600, ALLOWANCE));
     let subject = abuser("hiding");
     // More names than its shard has room for.
-    let beside = |name: &Subject| name.high >> 58 == subject.high >> 58;
+    let beside = |name: &Subject| shard_number(name) == shard_number(&subject);
     let crowd: Vec<Subject> =
         (0..).map(made_up).filter(beside).take(usize::try_from(ROOM / SHARDS + 100).unwrap()).collect();
     let (mut time, mut seen, mut shared) = (0, Vec::new(), 0);
