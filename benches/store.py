@@ -43,14 +43,14 @@ def subject(plan, name, redis_port):
         config["store"] = store | {"rate_sharing": SHARINGS[name], "on_store_failure": "deny"}
     file = plan.write(f"store-{name}.yaml", json.dumps(config, indent=1))
     command = [plan.tollgate, "run", "--threads", "1", file]
-    headers = {"x-api-key": "bench-key"}
-    return setups.Subject(name, command, port, plan.core, path="/", headers=headers, logs=[log], admin_port=admin)
+    script = plan.write(f"store-{name}.lua", "wrk.headers['x-api-key'] = 'bench-key'\n")
+    return setups.Subject(name, command, port, plan.core, path="/", script=script, logs=[log], admin_port=admin)
 
 
 def latency(one, seconds):
     """Microseconds of one connection: median and 99th hundredth."""
     command = ["taskset", "-c", str(compare.LOAD_CORE), "wrk", "-t1", "-c1", f"-d{seconds}s", "--latency"]
-    command += [word for name, value in one.headers.items() for word in ("-H", f"{name}: {value}")]
+    command += ["-s", str(one.script)]
     output = subprocess.run([*command, f"http://127.0.0.1:{one.port}/"], stdout=subprocess.PIPE, text=True, check=True)
     if "Non-2xx" in output.stdout:
         raise compare.Failed(f"{one.name} did not answer 2xx:\n{output.stdout}")
