@@ -36,9 +36,9 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
         .collect();
     let observed_limits: Names = named(routes().filter(|route| route.modes.limits == Mode::Observe));
     let tokens = || {
-        of.authenticators.values().filter_map(|authenticator| match authenticator {
-            Authenticator::Token(tokens) => Some(tokens),
-            Authenticator::Key(_) => None,
+        of.authenticators.values().filter_map(|authenticator| {
+            let Authenticator::Token(tokens) = authenticator else { return None };
+            Some(tokens)
         })
     };
     Inventory {
