@@ -91,9 +91,9 @@ fn limits_that_are_observed_refuse_nobody_and_count_as_if_they_did() {
     assert_eq!(stage.call("alice", "10.0.0.1", "/old").status, 429);
     for (metric, count) in [
         (r#"tollgate_limits_observed_total{route="trial"}"#, 4),
-        (r#"tollgate_limit_observed_refusals_total{owner="gold",policy="client-ip-day"}"#, 3),
+        (r#"tollgate_limit_observed_refusals_total{owner="trial",policy="client-ip-day"}"#, 3),
         (r#"tollgate_limit_observed_refusals_total{owner="gold",policy="total-day"}"#, 2),
-        (r#"tollgate_limit_refusals_total{owner="gold",policy="client-ip-day"}"#, 0),
+        (r#"tollgate_limit_refusals_total{owner="trial",policy="client-ip-day"}"#, 0),
         (r#"tollgate_limit_refusals_total{owner="gold",policy="total-day"}"#, 1),
         (r#"tollgate_rejections_total{reason="quota-exceeded",route="trial"}"#, 0),
     ] {
