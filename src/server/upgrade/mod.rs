@@ -13,7 +13,7 @@
 //! sockets are the same in both processes, so a connection that nobody has accepted yet is accepted by either.
 //!
 //! Until the new process serves, nothing is given up: one that cannot start, does not speak in time or dies leaves the
-//! old one serving, and the command says why. Its word is a line of JSON each way ([`Word`]).
+//! old one serving, and the command says why. Each says a line of JSON at a time (`Word`).
 
 mod new;
 mod old;
