@@ -19,7 +19,7 @@ from pathlib import Path
 import compare
 import setups
 
-# Cost of the side `over` divided by that of the side `under`; `aim` is the most that it should be.
+# Cost of the side `over` divided by that of the side `under`; `aim` is the most that it should be, if that was said.
 Ratio = namedtuple("Ratio", "over under aim")
 
 
@@ -61,13 +61,15 @@ def take_turns(processes, subjects, arguments):
 def print_ratios(rounds, ratios, with_instructions):
     for ratio in ratios:
         cost = median_ratio(rounds, ratio, "cpu_us")
-        print(f"{ratio.over} / {ratio.under}: {cost:.2f} of the time, at most {ratio.aim} is the aim", end="")
+        aim = f", at most {ratio.aim} is the aim" if ratio.aim else ""
+        print(f"{ratio.over} / {ratio.under}: {cost:.2f} of the time{aim}", end="")
         counted = f"; {median_ratio(rounds, ratio, 'instructions'):.2f} of the instructions" if with_instructions else ""
         print(counted)
 
 
-def run(description, sides, ratios):
-    """The whole bench. `sides` makes the sides of a plan and the processes that they need started."""
+def run(description, sides, ratios, alone=None):
+    """The whole bench. `sides` makes the sides of a plan and the processes that they need started; `alone` measures them
+    in a further way at the end."""
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5)
@@ -81,16 +83,19 @@ def run(description, sides, ratios):
     with tempfile.TemporaryDirectory() as directory, compare.Processes(Path(directory)) as processes:
         plan = setups.Plan(Path(directory), binaries, compare.GATEWAY_CORE, compare.LOAD_CORE)
         compare.start_subject(processes, plan.origin())
-        rounds = take_turns(processes, sides(plan, processes), arguments)
+        subjects = sides(plan, processes)
+        rounds = take_turns(processes, subjects, arguments)
         compare.print_table(rounds, arguments.instructions)
         print()
         print_ratios(rounds, ratios, arguments.instructions)
+        if alone:
+            alone(subjects, arguments)
 
 
-def main(name, description, sides, ratios):
+def main(name, *arguments):
     """`run` as a program."""
     try:
-        run(description, sides, ratios)
+        run(*arguments)
     except (compare.Failed, subprocess.CalledProcessError) as failure:
         sys.exit(f"{name}: {failure}")
     except KeyboardInterrupt:
