@@ -1,34 +1,29 @@
-//! Routes: template, service, contract, access, limits, headers.
+//! Routes: template, service, contract, access, limits, headers. What is long has a file of its own below.
 
+mod access;
 mod allow;
+mod body;
 mod fields;
 mod limits;
 
 use std::sync::Arc;
 
 use http::Method;
-use http::header::{AUTHORIZATION, HeaderValue};
-use indexmap::IndexMap;
 
-use crate::config::{self, Auth, Config, Parameter, Parameters, Place, Problem, Report, suggest};
-use crate::gateway::forward_auth::ForwardAuthenticator;
-use crate::gateway::password::PasswordAuthenticator;
+use crate::config::{self, Config, Parameter, Parameters, Place, Problem, Report, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::template::{Template, TemplateFault};
-use crate::gateway::token::TokenAuthenticator;
-use crate::gateway::{Access, EncodedSlash, LimitBy, METHODS, Route, RouteLimit, Router, ServiceHeaders, ServicePath};
-use crate::policy::authenticate::{KeyPlace, Part};
+use crate::gateway::{EncodedSlash, METHODS, Route, Router, ServiceHeaders, ServicePath};
 use crate::policy::contract::{
-    BodyContract, Contract, Declared, DocumentContract, FileParameter, FormContract, FormField, JsonContract, Member,
-    PathContract, Position, QueryContract, ReplyModel, SchemaFault, TextParameter, Undeclared, Weight,
+    Contract, Declared, PathContract, Position, QueryContract, SchemaFault, TextParameter, Undeclared, Weight,
 };
 use crate::policy::limit::Mark;
 use crate::policy::mode::{Mode, Modes};
 use crate::telemetry::Telemetry;
 
-use super::callers::{Authenticator, Callers, Limits};
+use super::callers::Callers;
 use super::distinct::{Distinct, at};
-use super::documents::{Documents, schema_fault};
+use super::documents::schema_fault;
 use super::headers;
 use super::services::Services;
 
@@ -303,77 +298,6 @@ impl RouteCompiler<'_> {
         }
     }
 
-    fn body(&mut self, undeclared: Undeclared) -> BodyContract {
-        let written = self.written;
-        let declared = [
-            ("body", written.body.is_some()),
-            ("body_params", written.body_params.is_some()),
-            ("form_params", written.form_params.is_some()),
-        ];
-        let declared: Vec<&str> = declared.iter().filter(|(_, there)| *there).map(|(key, _)| *key).collect();
-        if let [first, second, ..] = declared.as_slice() {
-            let message = format!("a route has one kind of body: `{first}` is declared already");
-            self.report.error(self.at(second), message).on_key().given_keys(&self.place, &[first]);
-        }
-        if let Some(parameters) = &written.body_params {
-            let mut members = Vec::new();
-            for (name, parameter) in parameters {
-                let place = self.at("body_params").key(name);
-                match Member::compile(declare(name, parameter)) {
-                    Ok(member) => members.push(member),
-                    Err(faults) => self.schema_faults(&place, parameter, faults),
-                }
-            }
-            return BodyContract::Json(JsonContract::new(members, undeclared));
-        }
-        if let Some(parameters) = &written.form_params {
-            let fields = self.form_fields(parameters);
-            return BodyContract::Form(FormContract::with_files(fields, undeclared));
-        }
-        match &written.body {
-            Some(config::Body::Any) => BodyContract::Any,
-            Some(config::Body::Document(document)) => {
-                let place = self.at("body");
-                let mut compiler = Documents { files: &self.config.schema_files, report: self.report };
-                // A document with a fault is one, so that nobody is told that no body is declared.
-                compiler
-                    .compile(document, &place, |source| DocumentContract::compile(source, undeclared))
-                    .map_or(BodyContract::Any, BodyContract::Document)
-            }
-            None => BodyContract::None,
-        }
-    }
-
-    /// A PATCH changes what it names: what is filled in would overwrite what the service has.
-    fn refuse_patched_defaults(&mut self, methods: &[Method]) {
-        if !methods.contains(&Method::PATCH) {
-            return;
-        }
-        for (key, parameters) in
-            [("body_params", &self.written.body_params), ("form_params", &self.written.form_params)]
-        {
-            for (name, _) in parameters.iter().flatten().filter(|(_, parameter)| parameter.default.is_some()) {
-                self.report
-                    .error(self.at(key).key(name).key("default"), "a PATCH keeps absent members absent")
-                    .on_key()
-                    .given_keys(&self.place, &["method", "methods"])
-                    .help("say `optional: true`: the default is the service's to fill in");
-            }
-        }
-    }
-
-    fn warn_of_body(&mut self, methods: &[Method], body: &BodyContract) {
-        let usual = |method: &Method| matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-        if matches!(body, BodyContract::None) && methods.iter().any(usual) {
-            let warning = self.report.warning(self.place.clone(), "no body is declared, so none reaches the service");
-            warning.given_keys(&self.place, &BODY_KEYS).help("`body_params`, `form_params`, or `body: any`");
-        }
-        if !matches!(body, BodyContract::None) && !methods.is_empty() && !methods.iter().any(usual) {
-            let message = "a body is declared, but requests of this method usually have none";
-            self.report.warning(self.place.clone(), message).given_keys(&self.place, &BODY_KEYS);
-        }
-    }
-
     fn text_parameters<'p>(
         &mut self,
         parameters: impl IntoIterator<Item = (&'p String, &'p Parameter)>,
@@ -393,44 +317,6 @@ impl RouteCompiler<'_> {
         compiled
     }
 
-    fn form_fields(&mut self, parameters: &IndexMap<String, Parameter>) -> Vec<FormField> {
-        let mut fields = Vec::new();
-        for (name, parameter) in parameters {
-            if !FileParameter::is_declared(&parameter.schema) {
-                let texts = self.text_parameters([(name, parameter)], "form_params", Position::Form);
-                fields.extend(texts.into_iter().map(|text| FormField::Text(Box::new(text))));
-                continue;
-            }
-            let place = self.at("form_params").key(name);
-            match FileParameter::compile(declare(name, parameter), &read_size) {
-                Ok(file) => {
-                    self.warn_of_size(&place, parameter, &file);
-                    fields.push(FormField::File(file));
-                }
-                Err(faults) => self.schema_faults(&place, parameter, faults),
-            }
-        }
-        fields
-    }
-
-    /// A file that cannot become as large as it may.
-    fn warn_of_size(&mut self, place: &Place, parameter: &Parameter, file: &FileParameter) {
-        let max_body = self.max_body();
-        if file.max_size().is_some_and(|max| max >= max_body.bytes()) {
-            let at = match parameter.schema.contains_key("max_size") {
-                true => place.clone(),
-                false => place.clone().key("items"),
-            };
-            let message = format!("the whole body is limited to {max_body} by `max_body`");
-            let problem = self.report.warning(at.key("max_size"), message).given_keys(&self.place, &["max_body"]);
-            if self.written.max_body.is_none() {
-                problem.given(Place::root().key("defaults").key("max_body"));
-            }
-            given_keywords(problem, place, parameter)
-                .help("raise the route's `max_body`: it counts all files and fields together");
-        }
-    }
-
     fn max_body(&self) -> config::Size {
         self.written.max_body.or(self.config.defaults.max_body).unwrap_or(MAX_BODY)
     }
@@ -441,160 +327,6 @@ impl RouteCompiler<'_> {
         for fault in faults {
             let problem = schema_fault(self.report, place.clone(), Weight::Error, fault);
             given_keywords(problem, place, written).given(place.clone().key("default"));
-        }
-    }
-
-    fn response_model(&mut self) -> Option<ReplyModel> {
-        let document = self.written.response_model.as_ref()?;
-        let place = self.at("response_model");
-        let mut compiler = Documents { files: &self.config.schema_files, report: self.report };
-        compiler.compile(document, &place, ReplyModel::compile)
-    }
-
-    /// The names that say who may call, as written.
-    fn authenticators(&self) -> Vec<Box<str>> {
-        match self.written.auth.as_ref().or(self.config.defaults.auth.as_ref()) {
-            Some(Auth::Any(names)) => names.iter().map(|name| name.as_str().into()).collect(),
-            Some(Auth::Public(_)) | None => Vec::new(),
-        }
-    }
-
-    fn access(&mut self) -> Option<Access> {
-        let (auth, place) = match (&self.written.auth, &self.config.defaults.auth) {
-            (Some(auth), _) => (auth, self.at("auth")),
-            (None, Some(auth)) => (auth, Place::root().key("defaults").key("auth")),
-            (None, None) => {
-                self.report
-                    .error(self.place.clone(), "it is not said who may call this route")
-                    .given_keys(&self.place, &["auth"])
-                    .given(Place::root().key("defaults").key("auth"))
-                    .help("`auth: [AUTHENTICATOR]` or `auth: public`, here or in `defaults`");
-                return None;
-            }
-        };
-        // What stands in the defaults matters here as long as the route has nothing of its own.
-        let own = self.at("auth");
-        let names = match auth {
-            Auth::Public(_) => return Some(Access::Public),
-            Auth::Any(names) => names,
-        };
-        if names.is_empty() {
-            self.report
-                .error(place.clone(), "nobody can call with an empty list")
-                .given(place)
-                .given(own)
-                .help("say `public` to let everyone in");
-            return None;
-        }
-        let mut places: Vec<KeyPlace> = Vec::new();
-        let mut tokens: Vec<Arc<TokenAuthenticator>> = Vec::new();
-        let mut passwords: Vec<Arc<PasswordAuthenticator>> = Vec::new();
-        let mut asked: Vec<Arc<ForwardAuthenticator>> = Vec::new();
-        for (index, name) in names.iter().enumerate() {
-            match self.callers.authenticators.get(name) {
-                Some(Authenticator::Key(place)) => places.push(place.clone()),
-                Some(Authenticator::Token(authenticator)) => tokens.push(Arc::clone(authenticator)),
-                Some(Authenticator::Password(authenticator)) => passwords.push(Arc::clone(authenticator)),
-                Some(Authenticator::Asked(authenticator)) => asked.push(Arc::clone(authenticator)),
-                None if self.config.authenticators.contains_key(name) => {}
-                None => {
-                    let defined = self.config.authenticators.keys().map(String::as_str);
-                    let problem = self
-                        .report
-                        .error(place.clone().index(index), format!("unknown authenticator `{name}`"))
-                        .given(Place::root().key("authenticators").key(name));
-                    if place != own {
-                        problem.given(own.clone());
-                    }
-                    problem.help(suggest(name, defined));
-                }
-            }
-        }
-        places.dedup_by(|one, other| one.part == other.part);
-        let others =
-            tokens.iter().map(|tokens| &tokens.place).chain(passwords.iter().map(|passwords| &passwords.place));
-        let is_keys = |other: &KeyPlace| places.iter().any(|place| place.part == other.part);
-        if others.into_iter().any(is_keys) {
-            self.report
-                .error(place.clone(), "a key and another credential are looked for in the same place of a request")
-                .given(place)
-                .given(own)
-                .given(Place::root().key("authenticators"))
-                .help("give one of the authenticators another `header`");
-        }
-        let challenge_of = |invalid| challenge(&places, &tokens, &passwords, invalid);
-        let (challenge, invalid_token) = (challenge_of(Invalid::Nothing), challenge_of(Invalid::Token));
-        Some(Access::Authenticated { challenge, invalid_token, places, tokens, passwords, asked })
-    }
-
-    fn limits(&mut self, access: Option<&Access>) -> Vec<RouteLimit> {
-        let written = self.written;
-        if written.cost == 0 {
-            self.report
-                .error(self.at("cost"), "a request costs at least 1")
-                .by_itself()
-                .help("leave the key out for 1");
-        }
-        let place = self.at("limits");
-        let owner = format!("route/{}", written.name);
-        let mut limits = Vec::new();
-        for (index, entry) in written.limits.iter().enumerate() {
-            let place = place.clone().index(index);
-            let by = match &entry.by {
-                config::LimitBy::ClientIp => LimitBy::ClientIp,
-                config::LimitBy::Consumer => LimitBy::Consumer,
-                config::LimitBy::Route => LimitBy::Route,
-                config::LimitBy::Header(name) => LimitBy::Header(name.0.clone()),
-                config::LimitBy::Claim(path) => LimitBy::Claim(path.as_str().into()),
-            };
-            self.refuse_unsaid(&by, &place);
-            if by == LimitBy::Consumer && matches!(access, Some(Access::Public)) {
-                let problem = self
-                    .report
-                    .error(place.clone().key("by"), "a public route has no consumer")
-                    .given_keys(&self.place, &["auth"]);
-                if written.auth.is_none() {
-                    problem.given(Place::root().key("defaults").key("auth"));
-                }
-                problem.help("limit `by: client_ip`, or ask for a credential with `auth`");
-            }
-            let word = by_word(&by);
-            let same = |other: &config::RouteLimit| other.by == entry.by && other.rate.period == entry.rate.period;
-            if let Some(first) = written.limits[..index].iter().position(same) {
-                let message = "the route has a limit for the same callers and period already";
-                let first = self.at("limits").index(first);
-                self.report.error(place.clone(), message).given(place.clone()).given(first);
-            }
-            let mut compiler = Limits { timezone: &self.callers.timezone, report: self.report };
-            let rate = place.key("rate");
-            if let Some(limit) = compiler.limit(&entry.rate, rate.clone(), &format!("{owner}/{word}"), &word) {
-                if limit.capacity() < u64::from(written.cost) {
-                    let message = format!("a request costs {}, more than this limit ever allows", written.cost);
-                    self.report.error(rate, message).given_keys(&self.place, &["cost"]);
-                }
-                limits.push(RouteLimit { limit, by });
-            }
-        }
-        self.check_cost_of_plans();
-        limits
-    }
-
-    /// A route dearer than a plan's bucket could never be called with that plan.
-    fn check_cost_of_plans(&mut self) {
-        for plan in self.callers.plans.values() {
-            let limits = plan.route_limits(&self.written.name).iter().chain(&plan.total);
-            for limit in limits.filter(|limit| limit.capacity() < u64::from(self.written.cost)) {
-                let message = format!(
-                    "a request costs {}, more than limit `{}` of plan `{}` ever allows",
-                    self.written.cost,
-                    limit.name(),
-                    plan.name
-                );
-                self.report
-                    .warning(self.place.clone().key("cost"), message)
-                    .given_keys(&self.place, &["name"])
-                    .given(Place::root().key("plans").key(&*plan.name));
-            }
         }
     }
 }
@@ -608,12 +340,6 @@ fn declare<'a>(name: &'a str, parameter: &'a Parameter) -> Declared<'a> {
     Declared { name, schema: &parameter.schema, optional: parameter.optional, default: parameter.default.as_ref() }
 }
 
-/// A size in a parameter, which the contract does not know how to read.
-fn read_size(written: &serde_json::Value) -> Result<u64, String> {
-    let size: Result<config::Size, serde_json::Error> = serde_json::from_value(written.clone());
-    size.map(config::Size::bytes).map_err(|_| "must be a size like `5MiB`".to_owned())
-}
-
 fn modes(written: config::Modes) -> Modes {
     let mode = |mode| match mode {
         config::Mode::Enforce => Mode::Enforce,
@@ -621,60 +347,4 @@ fn modes(written: config::Modes) -> Modes {
     };
     let config::Modes { contract, authorisation, limits } = written;
     Modes { contract: mode(contract), authorisation: mode(authorisation), limits: mode(limits) }
-}
-
-fn by_word(by: &LimitBy) -> String {
-    match by {
-        LimitBy::ClientIp => "client-ip".to_owned(),
-        LimitBy::Consumer => "consumer".to_owned(),
-        LimitBy::Route => "route".to_owned(),
-        LimitBy::Header(name) => format!("header-{name}"),
-        LimitBy::Claim(path) => format!("claim-{path}"),
-    }
-}
-
-/// What a challenge says of the credential that was sent.
-#[derive(Clone, Copy, PartialEq)]
-enum Invalid {
-    Nothing,
-    Token,
-}
-
-/// `WWW-Authenticate`: there is no registered scheme for API keys; this one names where the key belongs. That of tokens
-/// is RFC 6750's, that of passwords RFC 7617's. Auth services have none but what they answer: empty if there are no others.
-fn challenge(
-    places: &[KeyPlace],
-    tokens: &[Arc<TokenAuthenticator>],
-    passwords: &[Arc<PasswordAuthenticator>],
-    invalid: Invalid,
-) -> HeaderValue {
-    let mut challenges: Vec<String> = places
-        .iter()
-        .map(|place| match &place.part {
-            Part::Header(name) => format!("ApiKey in=\"header\", name=\"{name}\""),
-            Part::Query(name) => format!("ApiKey in=\"query\", name=\"{}\"", name.escape_default()),
-            Part::Cookie(name) => format!("ApiKey in=\"cookie\", name=\"{name}\""),
-        })
-        .collect();
-    let error = if invalid == Invalid::Token { ", error=\"invalid_token\"" } else { "" };
-    for tokens in tokens {
-        let bearer = match &tokens.place.part {
-            Part::Header(name) if *name == AUTHORIZATION => format!("Bearer realm=\"tollgate\"{error}"),
-            Part::Header(name) => format!("Bearer realm=\"tollgate\", in=\"header\", name=\"{name}\"{error}"),
-            Part::Query(name) => {
-                format!("Bearer realm=\"tollgate\", in=\"query\", name=\"{}\"{error}", name.escape_default())
-            }
-            Part::Cookie(name) => format!("Bearer realm=\"tollgate\", in=\"cookie\", name=\"{name}\"{error}"),
-        };
-        if !challenges.contains(&bearer) {
-            challenges.push(bearer);
-        }
-    }
-    for PasswordAuthenticator { realm, .. } in passwords.iter().map(|passwords| &**passwords) {
-        let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
-        if !challenges.contains(&basic) {
-            challenges.push(basic);
-        }
-    }
-    HeaderValue::from_str(&challenges.join(", ")).unwrap_or(HeaderValue::from_static("ApiKey"))
 }
