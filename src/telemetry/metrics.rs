@@ -6,13 +6,12 @@
 
 use std::sync::OnceLock;
 
-use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    TextEncoder,
-};
+use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
+use super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
 use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
-use super::series::{Children, Families, Inventory};
+use super::series::{Families, Inventory};
+use super::usage::Usage;
 
 /// How a fetch of a key set ends.
 pub(super) const KEY_SET_RESULTS: [&str; 2] = ["good", "failed"];
@@ -106,7 +105,7 @@ pub struct Telemetry {
     reload_timestamp: IntGauge,
     /// Milliseconds from the start of the process to readiness.
     pub start_to_ready: IntGauge,
-    process: ProcessGauges,
+    process: Usage,
 }
 
 /// How a reload ended.
@@ -407,7 +406,7 @@ impl Telemetry {
                 "tollgate_start_to_ready_milliseconds",
                 "From the start of the process to readiness",
             ),
-            process: ProcessGauges::new(&registry),
+            process: Usage::new(&registry),
             registry,
         };
         for result in [ReloadResult::Published, ReloadResult::Unchanged, ReloadResult::Refused] {
@@ -543,94 +542,6 @@ impl Telemetry {
         }
         text
     }
-}
-
-/// Figures of the process itself, under the names Prometheus' client libraries use.
-#[derive(Debug)]
-struct ProcessGauges {
-    cpu_seconds: prometheus::Gauge,
-    resident_bytes: IntGauge,
-    open_fds: IntGauge,
-    max_fds: IntGauge,
-    start_time: IntGauge,
-}
-
-impl ProcessGauges {
-    fn new(registry: &Families) -> Self {
-        let cpu_seconds = prometheus::Gauge::new("process_cpu_seconds_total", "User and system CPU time")
-            .expect("the name is a valid metric name");
-        registry.add(cpu_seconds.clone());
-        let gauges = Self {
-            cpu_seconds,
-            resident_bytes: int_gauge(registry, "process_resident_memory_bytes", "Resident memory"),
-            open_fds: int_gauge(registry, "process_open_fds", "Open file descriptors"),
-            max_fds: int_gauge(registry, "process_max_fds", "Most file descriptors that may be open"),
-            start_time: int_gauge(registry, "process_start_time_seconds", "Unix time of the start"),
-        };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        gauges.start_time.set(i64::try_from(now.as_secs()).unwrap_or_default());
-        gauges
-    }
-
-    /// Reads `/proc/self`. A figure that cannot be read keeps its last value.
-    fn observe(&self) {
-        let usage = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        self.max_fds.set(usage.current.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(i64::MAX));
-        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-            self.open_fds.set(i64::try_from(entries.count()).unwrap_or_default());
-        }
-        let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
-        // Fields are counted from behind the command's name, which may hold spaces and parentheses.
-        let Some((_, fields)) = stat.rsplit_once(')') else { return };
-        let number =
-            |index: usize| fields.split_ascii_whitespace().nth(index).and_then(|text| text.parse::<u64>().ok());
-        if let (Some(user), Some(system)) = (number(11), number(12)) {
-            let ticks = rustix::param::clock_ticks_per_second().max(1);
-            self.cpu_seconds.set((user + system) as f64 / ticks as f64);
-        }
-        if let Some(pages) = number(21) {
-            let bytes = pages.saturating_mul(rustix::param::page_size() as u64);
-            self.resident_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        }
-    }
-}
-
-fn counters(registry: &Families, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are valid constants");
-    registry.add_labelled(name, Children::Counters(metric.clone()));
-    metric
-}
-
-fn counter(registry: &Families, name: &str, help: &str) -> IntCounter {
-    let metric = IntCounter::new(name, help).expect("the name is a valid constant");
-    registry.add(metric.clone());
-    metric
-}
-
-fn int_gauge(registry: &Families, name: &str, help: &str) -> IntGauge {
-    let metric = IntGauge::new(name, help).expect("the name is a valid constant");
-    registry.add(metric.clone());
-    metric
-}
-
-fn int_gauges(registry: &Families, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are valid constants");
-    registry.add_labelled(name, Children::Gauges(metric.clone()));
-    metric
-}
-
-fn histograms(registry: &Families, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    let metric = HistogramVec::new(options, &["route"]).expect("names and labels are valid constants");
-    registry.add_labelled(name, Children::Histograms(metric.clone(), buckets.len()));
-    metric
-}
-
-fn histogram(registry: &Families, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    let metric = Histogram::with_opts(options).expect("names are valid constants");
-    registry.add(metric.clone());
-    metric
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@
 
 mod access;
 mod log;
+mod make;
 mod metrics;
 mod named;
 mod series;
+mod usage;
 
 pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed, WouldRefuse};
 pub use log::{escape_json, install};
