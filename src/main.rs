@@ -131,6 +131,13 @@ enum Command {
     Schema,
     /// Start a gateway with a demo service, and print curl lines to try.
     Demo,
+    /// Start the process that takes over at an upgrade. The gateway itself says it.
+    #[command(hide = true)]
+    Launch {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +208,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Demo => demo(),
+        Command::Launch { command } => ExitCode::from(u8::from(server::upgrade::launch(&command).is_err())),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tollgate::config::{self, Loading};
+use tollgate::server::upgrade::RequestFault;
 use tollgate::server::{Source, upgrade};
 
 /// Asks the gateway that runs this file to hand over, and says how it went.
@@ -22,10 +23,14 @@ pub fn run(file: &Path, socket: Option<PathBuf>) -> ExitCode {
             println!("upgraded: process {pid} serves");
             ExitCode::SUCCESS
         }
-        Err(reason) => {
+        Err(RequestFault::Refused(reason)) => {
             eprintln!("error: {}", reason.trim_end());
             eprintln!("not upgraded: the running process goes on");
             ExitCode::from(1)
+        }
+        Err(RequestFault::Silence(reason)) => {
+            eprintln!("error: {reason}");
+            ExitCode::from(2)
         }
     }
 }

@@ -12,9 +12,12 @@
 //! kernel besides: the same user or root, and for the sockets the very process that was started for it. The listening
 //! sockets are the same in both processes, so a connection that nobody has accepted yet is accepted by either.
 //!
+//! The new process is nobody's child (`launch`), so that systemd takes it for the unit's main process.
+//!
 //! Until the new process serves, nothing is given up: one that cannot start, does not speak in time or dies leaves the
 //! old one serving, and the command says why. Each says a line of JSON at a time (`Word`).
 
+mod launch;
 mod new;
 mod old;
 mod socket;
@@ -34,6 +37,7 @@ use crate::config::Config;
 use super::Source;
 use super::listeners::Held;
 
+pub use launch::launch;
 pub use new::Takeover;
 
 use old::Offer;
@@ -153,22 +157,32 @@ pub fn socket_of_running(config: &Config, source: &Source, runtime_directory: Op
     socket_path(config, source, runtime_directory).unwrap_or_else(|| Path::new(RUNTIME_DIRECTORY).join(NAME))
 }
 
+/// Why an upgrade that was asked for did not come about.
+#[derive(Debug)]
+pub enum RequestFault {
+    /// Nobody was there to ask, or stopped answering.
+    Silence(String),
+    /// The gateway goes on as it was.
+    Refused(String),
+}
+
 /// Asks the gateway behind a socket to hand over to a new process, and waits until that serves. Its process id.
 ///
 /// # Errors
-/// Why not, in a sentence; the old process goes on then.
-pub fn request(path: &Path) -> Result<u32, String> {
+/// Why not, in a sentence.
+pub fn request(path: &Path) -> Result<u32, RequestFault> {
+    let silence = |failed: &str| RequestFault::Silence(format!("{}: {failed}", path.display()));
     let stream = UnixStream::connect(path)
-        .map_err(|failed| format!("no gateway listens for upgrades on {}: {failed}", path.display()))?;
+        .map_err(|failed| silence(&format!("no gateway listens for upgrades here: {failed}")))?;
     // The other end has its own, which ends first.
     let patience = PATIENCE + Duration::from_secs(10);
-    let failed = |failed| format!("the gateway behind {} does not answer: {failed}", path.display());
+    let failed = |failed| silence(&format!("the gateway does not answer: {failed}"));
     stream.set_read_timeout(Some(patience)).map_err(failed)?;
     let mut channel = socket::Channel::new(stream);
     channel.say(&Word::Upgrade).map_err(failed)?;
     match channel.hear().map_err(failed)? {
         Word::Done { pid } => Ok(pid),
-        Word::Failed { reason } => Err(reason),
-        other => Err(format!("the gateway behind {} answers {other:?}", path.display())),
+        Word::Failed { reason } => Err(RequestFault::Refused(reason)),
+        other => Err(silence(&format!("the gateway answers {other:?}"))),
     }
 }

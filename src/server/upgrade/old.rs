@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -15,6 +14,7 @@ use rustix::process::Pid;
 use tokio::sync::Notify;
 
 use super::super::listeners::Held;
+use super::launch::{self, Successor};
 use super::socket::{Channel, Private};
 use super::{PATIENCE, Program, Socket, Word};
 
@@ -102,56 +102,57 @@ impl Offer {
 
     /// Starts a new process and waits until it serves.
     fn upgrade(&self) -> Result<u32, String> {
-        let path = self.program.path.display();
         let (sender, connected) = channel();
-        let mut child = {
+        let successor = {
             // Held until the process id is known, so that its connection finds it.
             let mut awaited = self.awaited.lock();
             if awaited.is_some() {
                 return Err("another upgrade is under way".to_owned());
             }
-            let child = Command::new(&self.program.path)
-                .args(&self.program.arguments)
-                .arg("--takeover")
-                .arg(&self.path)
-                .spawn()
-                .map_err(|failed| format!("{path} does not start: {failed}"))?;
-            *awaited = Some((Pid::from_child(&child), sender));
-            child
+            let successor = launch::orphan(&self.program, &self.path)?;
+            *awaited = Some((successor.pid(), sender));
+            successor
         };
-        info!("upgrade: process {} was started", child.id());
-        let ended = self.hand_over(&mut child, &connected);
+        let pid = successor.pid();
+        info!("upgrade: process {pid} was started");
+        let ended = self.hand_over(&successor, &connected);
         *self.awaited.lock() = None;
         if let Err(reason) = ended {
-            // It may be gone already.
-            let _ = child.kill();
-            let _ = child.wait();
+            successor.kill();
             return Err(reason);
         }
-        info!("upgrade: process {} serves, this one leaves", child.id());
-        Ok(child.id())
+        info!("upgrade: process {pid} serves, this one leaves");
+        Ok(pid.as_raw_nonzero().get().unsigned_abs())
     }
 
-    fn hand_over(&self, child: &mut Child, connected: &Receiver<Channel>) -> Result<(), String> {
-        let mut channel = connection(child, connected)?;
-        let silent = |failed: io::Error| format!("the new process does not take over: {failed}");
+    fn hand_over(&self, successor: &Successor, connected: &Receiver<Channel>) -> Result<(), String> {
+        let mut channel = connection(successor, connected)?;
+        let silent = |failed: io::Error| match successor.is_dead() {
+            true => DIED.to_owned(),
+            false => format!("the new process does not take over: {failed}"),
+        };
         let words: Vec<Socket> = self.sockets.iter().map(|held| held.socket.clone()).collect();
         let sockets: Vec<_> = self.sockets.iter().map(|held| held.listener.as_fd()).collect();
         channel.say_with(&Word::Sockets(words), &sockets).map_err(silent)?;
-        match channel.hear() {
-            Ok(Word::Serving) => channel.say(&Word::Done { pid: child.id() }).map_err(silent),
-            Ok(Word::Failed { reason }) => Err(reason),
-            Ok(other) => Err(format!("the new process says {other:?}")),
-            Err(failed) => match child.try_wait() {
-                Ok(Some(status)) => Err(died(status)),
-                _ => Err(silent(failed)),
-            },
+        match channel.hear().map_err(silent)? {
+            Word::Serving => {
+                let pid = successor.pid().as_raw_nonzero().get().unsigned_abs();
+                channel.say(&Word::Done { pid }).map_err(silent)?;
+                // It hangs up when it can be asked for the next upgrade itself; that is no condition of this one.
+                let _ = channel.hear();
+                Ok(())
+            }
+            Word::Failed { reason } => Err(reason),
+            other => Err(format!("the new process says {other:?}")),
         }
     }
 }
 
+/// What is said of a process that is gone; why, only its own log knows.
+const DIED: &str = "the new process ended before it served; its log says why";
+
 /// Waits until the new process speaks, or is dead.
-fn connection(child: &mut Child, connected: &Receiver<Channel>) -> Result<Channel, String> {
+fn connection(successor: &Successor, connected: &Receiver<Channel>) -> Result<Channel, String> {
     let begun = Instant::now();
     loop {
         match connected.recv_timeout(LOOK_EVERY) {
@@ -159,15 +160,11 @@ fn connection(child: &mut Child, connected: &Receiver<Channel>) -> Result<Channe
             Err(RecvTimeoutError::Disconnected) => return Err("the upgrade was given up".to_owned()),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Ok(Some(status)) = child.try_wait() {
-            return Err(died(status));
+        if successor.is_dead() {
+            return Err(DIED.to_owned());
         }
         if begun.elapsed() > PATIENCE {
             return Err(format!("the new process does not speak for {} s", PATIENCE.as_secs()));
         }
     }
-}
-
-fn died(status: ExitStatus) -> String {
-    format!("the new process ended with {status}; its log says why")
 }
