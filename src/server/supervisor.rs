@@ -57,15 +57,12 @@ impl Supervisor {
             gateway.services.len(),
             took.as_secs_f64() * 1e3
         );
-        // Without systemd there is nobody to tell. The process before this one is its main process until now.
-        let _ = sd_notify::notify(&[
-            sd_notify::NotifyState::MainPid(std::process::id()),
-            sd_notify::NotifyState::Ready,
-            sd_notify::NotifyState::Status("generation 1"),
-        ]);
+        // First, since systemd hears only whom the process before has named as the main one.
         if let Some(Err(failed)) = self.succession.lock().take().map(Succession::complete) {
             error!("{failed}");
         }
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("generation 1")]);
     }
 
     /// Looks up the names of the current generation's services.

@@ -137,6 +137,9 @@ impl Offer {
         match channel.hear().map_err(silent)? {
             Word::Serving => {
                 let pid = successor.pid().as_raw_nonzero().get().unsigned_abs();
+                // systemd listens to the main process only, which is this one until it has said so. Without systemd there
+                // is nobody to tell.
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(pid)]);
                 channel.say(&Word::Done { pid }).map_err(silent)?;
                 // It hangs up when it can be asked for the next upgrade itself; that is no condition of this one.
                 let _ = channel.hear();
