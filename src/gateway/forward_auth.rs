@@ -10,8 +10,6 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use indexmap::IndexMap;
 
-use crate::policy::limit::Subject;
-
 use super::service::Service;
 use super::token::is_name;
 use super::{Consumer, Plan};
@@ -80,31 +78,13 @@ impl ForwardAuthenticator {
         let name = one(answer, &meaning.consumer).filter(|name| is_name(name)).ok_or(Nameless::Consumer)?;
         let claim_headers = meaning.copies(answer)?;
         if let Some(known) = meaning.consumers.get(name) {
-            return Ok(Consumer {
-                name: known.name.clone(),
-                plan: known.plan.clone(),
-                name_header: known.name_header.clone(),
-                groups_header: known.groups_header.clone(),
-                subject: known.subject,
-                groups: known.groups.clone(),
-                claims: serde_json::Map::new(),
-                claim_headers,
-            });
+            return Ok(known.with(serde_json::Map::new(), claim_headers));
         }
         let plan = meaning.plan(answer)?;
         let groups = meaning.groups(answer);
-        let name = format!("{}:{name}", self.name);
-        Ok(Consumer {
-            // It was checked, and so was the authenticator's at load.
-            name_header: HeaderValue::from_str(&name).map_err(|_| Nameless::Consumer)?,
-            subject: Subject::claim(&name),
-            name: name.into(),
-            plan,
-            groups_header: (!groups.is_empty()).then(|| HeaderValue::from_str(&groups.join(",")).ok()).flatten(),
-            groups,
-            claims: serde_json::Map::new(),
-            claim_headers,
-        })
+        // It was checked, and so was the authenticator's at load.
+        let consumer = Consumer::named_by(&self.name, name, plan, groups, serde_json::Map::new(), claim_headers);
+        consumer.ok_or(Nameless::Consumer)
     }
 }
 

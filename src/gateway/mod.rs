@@ -335,6 +335,47 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// Somebody whom an authenticator has named, who is called `AUTHENTICATOR:NAME` and counts apart from every other.
+    /// `None` when that cannot be a header's value.
+    fn named_by(
+        authenticator: &str,
+        name: &str,
+        plan: Option<Arc<Plan>>,
+        groups: Vec<Box<str>>,
+        claims: serde_json::Map<String, serde_json::Value>,
+        claim_headers: Vec<(http::HeaderName, HeaderValue)>,
+    ) -> Option<Self> {
+        let name = format!("{authenticator}:{name}");
+        Some(Self {
+            name_header: HeaderValue::from_str(&name).ok()?,
+            subject: Subject::claim(&name),
+            name: name.into(),
+            plan,
+            groups_header: (!groups.is_empty()).then(|| HeaderValue::from_str(&groups.join(",")).ok()).flatten(),
+            groups,
+            claims,
+            claim_headers,
+        })
+    }
+
+    /// The same consumer, of whom an authenticator says this besides.
+    fn with(
+        &self,
+        claims: serde_json::Map<String, serde_json::Value>,
+        claim_headers: Vec<(http::HeaderName, HeaderValue)>,
+    ) -> Self {
+        Self {
+            name: self.name.clone(),
+            plan: self.plan.clone(),
+            name_header: self.name_header.clone(),
+            groups_header: self.groups_header.clone(),
+            subject: self.subject,
+            groups: self.groups.clone(),
+            claims,
+            claim_headers,
+        }
+    }
+
     /// What conditions are asked of.
     pub fn caller(&self) -> Caller<'_> {
         let plan = self.plan.as_ref().map(|plan| &*plan.name);

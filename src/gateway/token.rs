@@ -19,7 +19,6 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 
 use crate::policy::authenticate::{Digest, KeyPlace, digest};
-use crate::policy::limit::Subject;
 use crate::policy::token::{Claims, KeySet, Rules, TokenFault, claim};
 
 use super::key_source::{Pending, RemoteKeys};
@@ -184,31 +183,13 @@ impl Mapping {
         let name = name.ok_or(Refusal::Token(TokenFault::Consumer))?;
         let headers = self.headers(&claims);
         if let Some(known) = self.consumers.get(name.as_str()) {
-            return Ok(Consumer {
-                name: known.name.clone(),
-                plan: known.plan.clone(),
-                name_header: known.name_header.clone(),
-                groups_header: known.groups_header.clone(),
-                subject: known.subject,
-                groups: known.groups.clone(),
-                claims,
-                claim_headers: headers,
-            });
+            return Ok(known.with(claims, headers));
         }
         let plan = self.plan(&claims)?;
         let groups = self.groups(&claims);
-        let name = format!("{authenticator}:{name}");
-        Ok(Consumer {
-            // It was checked, and so was the authenticator's at load.
-            name_header: HeaderValue::from_str(&name).map_err(|_| Refusal::Token(TokenFault::Consumer))?,
-            subject: Subject::claim(&name),
-            name: name.into(),
-            plan,
-            groups_header: (!groups.is_empty()).then(|| HeaderValue::from_str(&groups.join(",")).ok()).flatten(),
-            groups,
-            claims,
-            claim_headers: headers,
-        })
+        // It was checked, and so was the authenticator's at load.
+        let consumer = Consumer::named_by(authenticator, &name, plan, groups, claims, headers);
+        consumer.ok_or(Refusal::Token(TokenFault::Consumer))
     }
 
     fn plan(&self, claims: &Claims) -> Result<Option<Arc<Plan>>, Refusal> {

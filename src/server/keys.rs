@@ -15,7 +15,7 @@ use crate::config::{Config, Duration};
 use crate::gateway::{Gateway, Named};
 use crate::store::{self, Entropy, Key, Made, NewKey, Place, StoreError};
 
-use super::Source;
+use super::{Source, unit_directory};
 
 /// How long a rotated key stays good unless it is said, in seconds.
 const GRACE: i64 = 7 * 86_400;
@@ -69,15 +69,10 @@ pub enum Refusal {
 pub fn store_path(config: &Config, source: &Source, state_directory: Option<&str>) -> Option<PathBuf> {
     let store = config.store.as_ref().filter(|store| store.redis.is_none())?;
     let Some(path) = &store.path else {
-        // systemd separates several by colons; the first is the unit's own.
-        let directory = state_directory.and_then(|list| list.split(':').next()).filter(|first| !first.is_empty());
-        return Some(Path::new(directory.unwrap_or(STATE_DIRECTORY)).join("tollgate.db"));
+        let directory = unit_directory(state_directory).unwrap_or(STATE_DIRECTORY);
+        return Some(Path::new(directory).join("tollgate.db"));
     };
-    let folder = match source {
-        Source::File(file) => file.parent().unwrap_or(Path::new("")),
-        Source::Text { .. } => Path::new(""),
-    };
-    Some(folder.join(path))
+    Some(source.folder().join(path))
 }
 
 /// Where the keys of a configuration are for this process; `None` when it has no store.

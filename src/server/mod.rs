@@ -19,7 +19,7 @@ mod supervisor;
 pub mod upgrade;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -74,6 +74,21 @@ pub enum Source {
         /// The YAML.
         text: String,
     },
+}
+
+impl Source {
+    /// Where relative paths of the configuration begin.
+    fn folder(&self) -> &Path {
+        match self {
+            Self::File(file) => file.parent().unwrap_or(Path::new("")),
+            Self::Text { .. } => Path::new(""),
+        }
+    }
+}
+
+/// The unit's own of the directories that systemd names in a variable, separated by colons: the first.
+fn unit_directory(list: Option<&str>) -> Option<&str> {
+    list.and_then(|list| list.split(':').next()).filter(|first| !first.is_empty())
 }
 
 /// Whether the demo service runs beside the gateway.

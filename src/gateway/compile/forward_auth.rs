@@ -5,15 +5,14 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use indexmap::IndexMap;
 
-use crate::config::{FieldName, ForwardAuth, Place, suggest};
-use crate::gateway::Plan;
+use crate::config::{FieldName, ForwardAuth, Place};
 use crate::gateway::forward_auth::{ForwardAuthenticator, Meaning};
 use crate::gateway::service::{HostHeader, Service, Timeouts};
 use crate::policy::headers::{is_framing, is_hop_by_hop, is_own};
 use crate::telemetry::ServiceMetrics;
 
 use super::services::parse_url;
-use super::tokens::Tokens;
+use super::tokens::{PlanOfCallers, Tokens};
 
 impl Tokens<'_> {
     pub(super) fn forward_auth(
@@ -29,7 +28,16 @@ impl Tokens<'_> {
             consumer: self.answered("consumer_header", Some(&written.consumer_header), place)?,
             consumers: if written.match_consumers { self.consumers.clone() } else { IndexMap::new() },
             plan_header: self.plan_header(written, place),
-            plan: self.plan_of_answers(written, place),
+            plan: self.plan(
+                &PlanOfCallers {
+                    plan: written.plan.as_deref(),
+                    named: written.plan_header.is_some() || written.match_consumers,
+                    who: "callers that the auth service names",
+                    by: "header",
+                    key: "plan_header",
+                },
+                place,
+            ),
             plans: self.plans.clone(),
             groups: self.answered("groups_header", written.groups_header.as_ref(), place),
             copied: self.copied(written, place),
@@ -119,28 +127,5 @@ impl Tokens<'_> {
                 .given(Place::root().key("plans"));
         }
         Some(header)
-    }
-
-    fn plan_of_answers(&mut self, written: &ForwardAuth, place: &Place) -> Option<Arc<Plan>> {
-        match &written.plan {
-            Some(plan) if !self.config.plans.contains_key(plan) => {
-                self.report
-                    .error(place.clone().key("plan"), format!("unknown plan `{plan}`"))
-                    .given(Place::root().key("plans").key(plan))
-                    .help(suggest(plan, self.config.plans.keys().map(String::as_str)));
-                None
-            }
-            Some(plan) => self.plans.get(plan).cloned(),
-            None if written.plan_header.is_none() && !self.config.plans.is_empty() && !written.match_consumers => {
-                self.report
-                    .error(place.clone(), "callers that the auth service names have no plan")
-                    .on_key()
-                    .given_keys(place, &["plan", "plan_header", "match_consumers"])
-                    .given(Place::root().key("plans"))
-                    .help("once plans are defined, say `plan: NAME`, or the header that names it with `plan_header`");
-                None
-            }
-            None => None,
-        }
     }
 }

@@ -30,6 +30,20 @@ pub(super) struct Tokens<'a> {
     pub(super) report: &'a mut Report,
 }
 
+/// How the callers of an authenticator come by a plan.
+pub(super) struct PlanOfCallers<'a> {
+    /// The plan of those that name none.
+    pub plan: Option<&'a str>,
+    /// Whether they may have one of another source: they name it, or are consumers of the configuration.
+    pub named: bool,
+    /// What they are called in problems.
+    pub who: &'static str,
+    /// What names a plan.
+    pub by: &'static str,
+    /// The key for it.
+    pub key: &'static str,
+}
+
 /// The keys of which at most one says how tokens are verified.
 const KEYS: [&str; 4] = ["secret", "key", "jwks", "jwks_url"];
 
@@ -177,7 +191,16 @@ impl Tokens<'_> {
             consumer_claim: written.consumer_claim.as_str().into(),
             consumers,
             plan_claim: self.plan_claim(written, place),
-            plan: self.plan(written, place),
+            plan: self.plan(
+                &PlanOfCallers {
+                    plan: written.plan.as_deref(),
+                    named: written.plan_claim.is_some() || written.match_consumers,
+                    who: "callers with a token",
+                    by: "claim",
+                    key: "plan_claim",
+                },
+                place,
+            ),
             plans: self.plans.clone(),
             groups_claim: written.groups_claim.as_deref().map(Into::into),
             forward: self.forward_claims(written, place),
@@ -194,8 +217,10 @@ impl Tokens<'_> {
         Some(claim.into())
     }
 
-    fn plan(&mut self, written: &Jwt, place: &Place) -> Option<Arc<Plan>> {
-        match &written.plan {
+    /// The plan of callers that name none.
+    pub(super) fn plan(&mut self, of: &PlanOfCallers<'_>, place: &Place) -> Option<Arc<Plan>> {
+        let PlanOfCallers { plan, named, who, by, key } = *of;
+        match plan {
             Some(plan) if !self.config.plans.contains_key(plan) => {
                 self.report
                     .error(place.clone().key("plan"), format!("unknown plan `{plan}`"))
@@ -204,13 +229,13 @@ impl Tokens<'_> {
                 None
             }
             Some(plan) => self.plans.get(plan).cloned(),
-            None if written.plan_claim.is_none() && !self.config.plans.is_empty() && !written.match_consumers => {
+            None if !named && !self.config.plans.is_empty() => {
                 self.report
-                    .error(place.clone(), "callers with a token have no plan")
+                    .error(place.clone(), format!("{who} have no plan"))
                     .on_key()
-                    .given_keys(place, &["plan", "plan_claim", "match_consumers"])
+                    .given_keys(place, &["plan", key, "match_consumers"])
                     .given(Place::root().key("plans"))
-                    .help("once plans are defined, say `plan: NAME`, or the claim that names it with `plan_claim`");
+                    .help(format!("once plans are defined, say `plan: NAME`, or the {by} that names it with `{key}`"));
                 None
             }
             None => None,

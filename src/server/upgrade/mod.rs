@@ -29,13 +29,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
 use tokio::sync::Notify;
 
 use crate::config::Config;
 
-use super::Source;
 use super::listeners::Held;
+use super::{Source, unit_directory};
 
 pub use launch::launch;
 pub use new::Takeover;
@@ -141,15 +140,9 @@ pub fn prepare(path: &Path) -> Result<(), String> {
 /// `runtime_directory` is what systemd says.
 pub fn socket_path(config: &Config, source: &Source, runtime_directory: Option<&str>) -> Option<PathBuf> {
     if let Some(path) = &config.upgrade.socket {
-        let folder = match source {
-            Source::File(file) => file.parent().unwrap_or(Path::new("")),
-            Source::Text { .. } => Path::new(""),
-        };
-        return Some(folder.join(path));
+        return Some(source.folder().join(path));
     }
-    // systemd separates several by colons; the first is the unit's own.
-    let first = runtime_directory.and_then(|list| list.split(':').next()).filter(|first| !first.is_empty());
-    first.map(|directory| Path::new(directory).join(NAME))
+    unit_directory(runtime_directory).map(|directory| Path::new(directory).join(NAME))
 }
 
 /// Where a command looks for the socket of a running gateway.
