@@ -46,12 +46,15 @@ pub use route::{
 };
 pub use schema::json_schema;
 pub use schema_files::{SchemaFile, SchemaFiles};
-pub use service::{Service, Target, Timeouts};
+pub use service::{Balance, Ejection, Health, Retries, Service, Target, Timeouts};
 pub use serving::{
     AccessFormat, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, OnStoreFailure, RateSharing, Reload,
     Store, Upgrade,
 };
-pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
+pub use values::{
+    BalanceKey, Duration, FieldName, LimitBy, OneOrMany, Parameters, Percent, Period, Rate, RetryOn, Sha256, Size,
+    Statuses,
+};
 
 /// A whole configuration file, version 1.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]

@@ -8,6 +8,7 @@
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use shapes::{OneOrMany, Parameters};
 pub(super) use shapes::{distinct_headers, present};
+pub use traffic::{BalanceKey, Percent, RetryOn, Statuses};
 
 /// A length of time above zero and of at most 365 days: `500ms`, `30s`, `5m`, `1h`, `1d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +86,11 @@ impl Duration {
     /// `seconds` must be above zero.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(std::time::Duration::from_secs(seconds))
+    }
+
+    /// `millis` must be above zero.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(std::time::Duration::from_millis(millis))
     }
 
     /// The standard library's form.
@@ -420,6 +427,31 @@ impl Visitor<'_> for SizeVisitor {
     }
 }
 
+/// How a status with [`Written`] is described: a number, too.
+macro_rules! describe_status {
+    ($($name:ident)*) => {$(
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let text = text_schema::<Self>();
+                json_schema!({
+                    "description": Self::DESCRIPTION,
+                    "examples": Self::EXAMPLES,
+                    "anyOf": [
+                        { "type": "integer", "minimum": 200, "maximum": 599 },
+                        { "type": "string", "pattern": text.get("pattern") },
+                    ],
+                })
+            }
+        }
+    )*};
+}
+
+describe_status!(Statuses RetryOn);
+
 impl JsonSchema for Size {
     fn schema_name() -> Cow<'static, str> {
         "Size".into()
@@ -491,6 +523,6 @@ macro_rules! write_as_text {
     )*};
 }
 
-read_from_text!(Duration Rate Sha256 FieldName LimitBy);
-describe_text!(Duration Rate Sha256 FieldName LimitBy);
-write_as_text!(Duration Size Rate Period Sha256 FieldName LimitBy);
+read_from_text!(Duration Rate Sha256 FieldName LimitBy Percent BalanceKey);
+describe_text!(Duration Rate Sha256 FieldName LimitBy Percent BalanceKey);
+write_as_text!(Duration Size Rate Period Sha256 FieldName LimitBy Percent BalanceKey Statuses RetryOn);

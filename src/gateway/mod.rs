@@ -12,7 +12,7 @@ pub mod key_source;
 mod limit_counters;
 pub mod password;
 pub mod router;
-mod service;
+pub mod service;
 mod service_path;
 pub mod template;
 pub mod token;
@@ -180,6 +180,8 @@ pub struct Route {
     pub service: Arc<Service>,
     /// The path the service gets.
     pub service_path: ServicePath,
+    /// Index of the path parameter that the service's targets are chosen by, if they are.
+    pub path_key: Option<usize>,
     /// Names of the template's parameters, in order, with the catch-all marked by its place.
     pub template: template::Template,
     /// Whether `%2F` and `%5C` may stand in the path.

@@ -21,6 +21,12 @@ pub mod limit;
 
 pub mod contract;
 
+pub mod balance;
+
+pub mod standing;
+
+pub mod retry;
+
 pub mod headers;
 
 pub mod mode;

@@ -38,7 +38,7 @@ pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
 pub const CLIENT_LEFT: &str = "client-left";
 
 /// How many reasons there are: the codes of [`Rejection`], and [`CLIENT_LEFT`].
-pub const REASONS: usize = 37;
+pub const REASONS: usize = 38;
 
 /// Why a request ends here.
 #[derive(Debug)]
@@ -101,6 +101,8 @@ pub enum Rejection {
     Contract(Vec<Violation>),
     /// The service cannot be reached.
     ServiceDown,
+    /// The service works on as many requests as it may.
+    ServiceBusy,
     /// The service did not answer in time.
     ServiceTimeout,
     /// The service's reply is not HTTP, or broke off.
@@ -166,7 +168,7 @@ impl Rejection {
             Self::Internal => 500,
             Self::TransferCoding => 501,
             Self::ServiceReply | Self::BadReply => 502,
-            Self::ServiceDown | Self::BodyMemory | Self::UploadDisk => 503,
+            Self::ServiceDown | Self::ServiceBusy | Self::BodyMemory | Self::UploadDisk => 503,
             Self::KeysUnavailable | Self::PasswordsBusy | Self::AuthUnavailable | Self::LimitsUnavailable => 503,
             Self::ServiceTimeout => 504,
         }
@@ -207,6 +209,7 @@ impl Rejection {
             Self::Media(_) => "unsupported-media-type",
             Self::Contract(_) => "contract-violated",
             Self::ServiceDown => "service-unavailable",
+            Self::ServiceBusy => "service-busy",
             Self::ServiceTimeout => "service-timeout",
             Self::ServiceReply => "service-reply",
             Self::BadReply => "bad-reply",
@@ -252,6 +255,7 @@ impl Rejection {
             }
             Self::Contract(_) => "The request does not fit the contract of this route.",
             Self::ServiceDown => "The service cannot be reached.",
+            Self::ServiceBusy => "The service has too much to do; try again.",
             Self::ServiceTimeout => "The service did not answer in time.",
             Self::ServiceReply => "The service's reply could not be used.",
             Self::BadReply => "The service's reply does not fit what this route promises.",
@@ -277,6 +281,7 @@ impl Rejection {
             | Self::UploadDisk
             | Self::KeysUnavailable
             | Self::PasswordsBusy
+            | Self::ServiceBusy
             | Self::LimitsUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -462,6 +467,7 @@ mod tests {
             (Rejection::AuthUnavailable, RETRY_AFTER, "1"),
             (Rejection::CallerRefused(Some(HeaderValue::from_static("Login"))), WWW_AUTHENTICATE, "Login"),
             (Rejection::LimitsUnavailable, RETRY_AFTER, "1"),
+            (Rejection::ServiceBusy, RETRY_AFTER, "1"),
         ] {
             let mut headers = HeaderMap::new();
             rejection.headers(&mut headers);

@@ -36,6 +36,7 @@ use crate::gateway::docs::{self, Docs};
 use crate::gateway::router::{Match, Miss};
 use crate::gateway::{Consumer, EncodedSlash, Gateway, LimitBy, LimitCounters, METHODS, Route, ServicePathValue};
 use crate::policy::authenticate::Part;
+use crate::policy::balance::hash;
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
 };
@@ -187,6 +188,8 @@ pub(super) async fn admit_on(
     };
     let route = found.route;
     exchange.trail.route = Some(Arc::clone(route));
+    let path_key = route.path_key.and_then(|index| found.captures.get(index));
+    exchange.attempts.path_key = path_key.map(|value| hash(decode_segment(value).as_bytes()));
     // Before credentials: an address that may not call learns nothing about them.
     authorise::address(route, exchange)?;
     if path.has_encoded_slash() && route.encoded_slash == EncodedSlash::Reject {

@@ -15,6 +15,7 @@ use crate::policy::limit::{Granted, Permit, Refused};
 use crate::store::shared::SharedPermit;
 
 use super::admit::Admission;
+use super::attempts::Attempts;
 use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
 use super::reply::model::Hold;
@@ -52,7 +53,7 @@ pub struct Exchange {
     /// When the service was contacted last, and when its header came.
     pub service: ServiceTimes,
     /// Attempts to contact the service.
-    pub attempts: u32,
+    pub attempts: Attempts,
     /// The target contacted last.
     pub target: Option<Arc<Target>>,
     /// Bytes of a streamed body so far.
@@ -181,7 +182,7 @@ impl Exchange {
             rejected: None,
             cause: None,
             service: ServiceTimes::default(),
-            attempts: 0,
+            attempts: Attempts::default(),
             target: None,
             streamed: 0,
             in_flight: Some(in_flight),

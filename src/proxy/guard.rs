@@ -8,7 +8,7 @@
 //! ```
 //!
 //! In IDLE and HEADER an absolute deadline runs; a header that misses it is answered 408, an idle connection is
-//! closed. In BUSY the timeouts of body and service hold instead. The deadlines are those of the generation that
+//! closed. In BUSY the timeouts of body and service hold instead, and the [`Patience`] with the service. The deadlines are those of the generation that
 //! was current when the connection came.
 //!
 //! Invariant: a connection is counted from [`Connections::enter`] until its [`Entry`] is dropped, whatever happens.
@@ -42,6 +42,7 @@ use crate::gateway::ConnectionLimits;
 use super::Proxy;
 use super::client::Address;
 use super::occasion::{Occasion, Serving};
+use super::patience::Patience;
 
 /// The open connections of the process.
 #[derive(Debug, Default)]
@@ -214,6 +215,11 @@ pub fn mark_idle(session: &Session) {
     set_phase(session, IDLE);
 }
 
+/// How long a service may take for the requests of this connection.
+pub fn patience(session: &Session) -> Option<Arc<Patience>> {
+    guarded(session).map(|guarded| Arc::clone(&guarded.patience))
+}
+
 fn set_phase(session: &Session, phase: u8) {
     if let Some(guarded) = guarded(session) {
         guarded.phase.store(phase, Ordering::Relaxed);
@@ -236,6 +242,9 @@ pub struct Guarded {
     /// Fires when `due` is reached or before. A connection that is never idle for long keeps one timer for many
     /// requests: it is moved only when it fires too early, or would fire too late.
     timer: Option<Pin<Box<Sleep>>>,
+    patience: Arc<Patience>,
+    /// The client does not take what is written.
+    stalled: bool,
     state: Arc<super::State>,
     _entry: Entry,
 }
@@ -259,6 +268,8 @@ impl Guarded {
             armed: NEVER,
             due: Instant::now(),
             timer: None,
+            patience: Arc::new(Patience::new()),
+            stalled: false,
             state,
             _entry: entry,
         }
@@ -271,16 +282,7 @@ impl Guarded {
             self.due = Instant::now() + limit;
             self.armed = phase;
         }
-        let due = self.due;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if timer.deadline() > due {
-            timer.as_mut().reset(due);
-        }
-        ready!(timer.as_mut().poll(context));
-        if timer.deadline() < due {
-            timer.as_mut().reset(due);
-            ready!(timer.as_mut().poll(context));
-        }
+        ready!(self.poll_timer(self.due, context));
         let label = if phase == IDLE { "idle" } else { "header" };
         self.state.telemetry.connections_expired.with_label_values(&[label]).inc();
         if phase == HEADER {
@@ -290,6 +292,28 @@ impl Guarded {
             }
         }
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "guard deadline"))
+    }
+
+    /// Waits for a moment with the one timer there is.
+    fn poll_timer(&mut self, due: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        ready!(timer.as_mut().poll(context));
+        if timer.deadline() < due {
+            timer.as_mut().reset(due);
+            ready!(timer.as_mut().poll(context));
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits for the end of the patience with a service, where there is one.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(due) = self.patience.due() else { return Poll::Pending };
+        ready!(self.poll_timer(due.into(), context));
+        self.patience.run_out();
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the service took too long"))
     }
 }
 
@@ -308,7 +332,7 @@ impl AsyncRead for Guarded {
         }
         if phase == BUSY {
             me.armed = NEVER;
-            return Poll::Pending;
+            return me.poll_patience(context).map(Err);
         }
         me.poll_deadline(phase, context).map(Err)
     }
@@ -316,7 +340,14 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        if written.is_pending() {
+            self.stalled = true;
+        } else if std::mem::take(&mut self.stalled) {
+            // The time that a client takes is not its service's.
+            self.patience.restart();
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

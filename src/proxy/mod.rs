@@ -9,6 +9,7 @@
 
 pub mod admit;
 mod answer;
+mod attempts;
 mod auth_service;
 mod body;
 mod client;
@@ -17,6 +18,7 @@ mod forward;
 mod guard;
 mod occasion;
 mod passwords;
+mod patience;
 mod plain;
 pub mod rehearse;
 mod reply;
@@ -33,7 +35,7 @@ use http::header::{TRANSFER_ENCODING, UPGRADE};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
@@ -157,6 +159,8 @@ impl<O: Occasion> Proxy<O> {
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
         let request = admit::Request::of(session, &exchange.gateway);
         let decision = admit::admit_on(&self.occasion, &self.state, &request, exchange).await;
+        // Before a body is read for a service that has no place for it.
+        let decision = decision.and_then(|decision| attempts::enter(exchange, decision));
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
                 answer::options(session, exchange, allow).await?;
@@ -242,6 +246,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
         guard::mark_busy(session);
+        exchange.attempts.patience = guard::patience(session);
         session.as_mut().set_pipelining_enabled(true);
         let silence = exchange.gateway.request_limits.body_timeout;
         session.set_read_timeout(Some(silence));
@@ -267,20 +272,14 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
-        let service = &admission(exchange)?.route.service;
-        let target = service.next_target().ok_or_else(|| {
-            Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
-        })?;
-        exchange.attempts += 1;
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
+        let mut peer = attempts::begin(session, exchange).await?;
         exchange.service.contacted = Some(exchange.started.elapsed());
-        let mut peer = Box::new(target.peer.clone());
         if matches!(admission(exchange)?.body, AdmittedBody::None) {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
             peer.options.write_timeout = None;
         }
         self.occasion.lead(&mut peer);
-        exchange.target = Some(target);
         Ok(peer)
     }
 
@@ -290,11 +289,8 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         request: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        let target = exchange
-            .target
-            .as_ref()
-            .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
-        let admission = admission(exchange)?;
+        let (admission, target) = (admission(exchange)?, attempts::target(exchange)?);
+        attempts::connected(exchange, &admission.route.service);
         plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
@@ -311,6 +307,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             return Ok(());
         }
         let max = admission.route.max_body;
+        attempts::fed(exchange, &admission.route.service);
         exchange.streamed += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if exchange.streamed > max {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "streamed body is too large").into_down());
@@ -318,21 +315,58 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         Ok(())
     }
 
-    /// Another target may be up, and nothing was sent.
     fn fail_to_connect(
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
         exchange: &mut Box<Exchange>,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        let service = exchange.admission.as_ref().map(|admission| &admission.route.service);
-        let targets = service.map_or(0, |service| {
-            service.metrics.unreachable();
-            service.target_count()
-        });
-        error.set_retry((exchange.attempts as usize) < targets.min(MAX_ATTEMPTS));
-        error
+        attempts::unreachable(exchange, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Box<Exchange>,
+        client_reused: bool,
+    ) -> Box<Error> {
+        attempts::failed(session, exchange, error, client_reused)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<()> {
+        match response.status.is_informational() {
+            true => Ok(()),
+            false => attempts::replied(session, exchange, response.status.as_u16()),
+        }
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Option<Duration>> {
+        attempts::passed(exchange).map(|()| None)
+    }
+
+    /// Said by the access line.
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _exchange: &Box<Exchange>,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
     }
 
     async fn response_filter(
@@ -403,6 +437,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         self.occasion.over(exchange);
         // What the request held is free before its connection waits for the next one.
         exchange.trail.held = None;
+        exchange.attempts.end();
         exchange.body_memory = None;
         exchange.in_flight = None;
     }
@@ -417,9 +452,6 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         session.req_header().method.to_string()
     }
 }
-
-/// Most attempts to connect for one request.
-const MAX_ATTEMPTS: usize = 3;
 
 /// The error's type and context, which name peers and states, never what the client sent.
 fn cause(error: &Error) -> String {
@@ -490,7 +522,7 @@ impl<O: Occasion> Proxy<O> {
                 total,
                 gateway: decided,
                 service_time,
-                retries: exchange.attempts.saturating_sub(1),
+                retries: exchange.attempts.count.saturating_sub(1),
                 generation: gateway.generation,
                 user_agent: header(http::header::USER_AGENT),
             },

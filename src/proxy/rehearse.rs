@@ -154,6 +154,7 @@ impl Step {
             | Rejection::Multipart(_)
             | Rejection::Contract(_) => Self::Contract,
             Rejection::ServiceDown
+            | Rejection::ServiceBusy
             | Rejection::ServiceTimeout
             | Rejection::ServiceReply
             | Rejection::BadReply

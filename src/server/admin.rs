@@ -5,6 +5,7 @@
 //! web page cannot send across origins; what has to do with API keys (`keys`), only to whoever has the token for it.
 
 mod keys;
+mod services;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,11 +41,12 @@ const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Pages and their method.
-const PAGES: [(&str, Method); 6] = [
+const PAGES: [(&str, Method); 7] = [
     ("/metrics", Method::GET),
     ("/livez", Method::GET),
     ("/readyz", Method::GET),
     ("/routes", Method::GET),
+    ("/services", Method::GET),
     ("/config", Method::GET),
     ("/reload", Method::POST),
 ];
@@ -64,6 +66,7 @@ impl Admin {
             }
             "/readyz" => page(StatusCode::OK, TEXT, b"ready\n".to_vec()),
             "/routes" => json_page(&self.routes()),
+            "/services" => json_page(&services::describe(&self.state.gateway.load())),
             "/config" => json_page(&self.config()),
             _ => not_found(),
         }
@@ -96,6 +99,7 @@ impl Admin {
         let defined = self.state.gateway.load().limit_count();
         telemetry.limit_bytes.set(int(self.state.limiter.bytes() as u64));
         telemetry.limit_max_bytes.set(int(self.state.limiter.bound(defined) as u64));
+        services::count(&gateway, telemetry);
         telemetry.render()
     }
 

@@ -3,10 +3,11 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes and saves quotas in it, `shared` and `shared_keys` what many gateways have in one Redis, `upgrade` hands over to
+//! changes and saves quotas in it, `health` asks services whether they are well, `shared` and `shared_keys` what many gateways have in one Redis, `upgrade` hands over to
 //! the next process, `signals` decides when to leave.
 
 mod admin;
+mod health;
 pub mod key_fetch;
 pub mod keys;
 mod listeners;
@@ -220,6 +221,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
         add_demo(&mut server, listener, &acceptance)?;
     }
     add_task(&mut server, "keys", key_fetch::Fetcher::new(Arc::clone(&state)));
+    add_task(&mut server, "health", health::Checker::new(Arc::clone(&state)));
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession);
     add_task(&mut server, "supervisor", supervisor);
     let leave = signals::Leave::new(Arc::clone(&state), acceptance, served);
@@ -267,6 +269,7 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
         generation: 1,
         flood: None,
         keys: &key_sources,
+        services: &[],
     };
     let mut checked = check(source, Purpose::Serving, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {

@@ -122,6 +122,7 @@ impl Reloader {
             generation,
             flood: running.flood.clone(),
             keys: &self.state.keys,
+            services: &running.services,
         };
         let mut checked = check(&self.source, Purpose::Serving, &surroundings);
         let (gateway, loaded) = match (checked.gateway, checked.loaded) {

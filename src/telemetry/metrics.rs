@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
 use super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
-use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
+use super::named::{
+    CHECK_RESULTS, LimitMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics,
+};
 use super::series::{Families, Inventory};
 use super::usage::Usage;
 
@@ -50,6 +52,11 @@ pub struct Telemetry {
     service_replies: IntCounterVec,
     service_failures: IntCounterVec,
     service_connect_failures: IntCounterVec,
+    service_retries: IntCounterVec,
+    service_ejections: IntCounterVec,
+    service_checks: IntCounterVec,
+    /// Addresses of a service's targets, by service, target as written, and what becomes of them.
+    pub service_targets: IntGaugeVec,
     reloads: IntCounterVec,
     /// Requests between their first phase and their log line.
     pub in_flight: IntGauge,
@@ -291,6 +298,30 @@ impl Telemetry {
                 "Connections to a service that could not be opened, also where another target could be reached",
                 &["service"],
             ),
+            service_retries: counters(
+                &registry,
+                "tollgate_service_retries_total",
+                "Requests that were sent again, and those that were not because too many were, by service and result",
+                &["service", "result"],
+            ),
+            service_ejections: counters(
+                &registry,
+                "tollgate_service_ejections_total",
+                "Targets that were taken out because requests failed, by service",
+                &["service"],
+            ),
+            service_checks: counters(
+                &registry,
+                "tollgate_service_health_checks_total",
+                "Health checks, by service and result",
+                &["service", "result"],
+            ),
+            service_targets: int_gauges(
+                &registry,
+                "tollgate_service_targets",
+                "Addresses of targets, by service, target as in the configuration, and state",
+                &["service", "target", "state"],
+            ),
             reloads: counters(&registry, "tollgate_config_reloads_total", "Reloads, by result", &["result"]),
             in_flight: int_gauge(&registry, "tollgate_requests_in_flight", "Requests being served"),
             connections: int_gauge(&registry, "tollgate_connections", "Open client connections"),
@@ -447,6 +478,9 @@ impl Telemetry {
             replies: SERVICE_REPLIES.map(|class| self.service_replies.with_label_values(&[name, class])),
             failures: SERVICE_FAILURES.map(|reason| self.service_failures.with_label_values(&[name, reason])),
             connect_failures: self.service_connect_failures.with_label_values(&[name]),
+            retries: RETRY_RESULTS.map(|result| self.service_retries.with_label_values(&[name, result])),
+            ejections: self.service_ejections.with_label_values(&[name]),
+            checks: CHECK_RESULTS.map(|result| self.service_checks.with_label_values(&[name, result])),
         }
     }
 

@@ -30,6 +30,15 @@ pub(super) const ASK_RESULTS: [&str; 10] =
 /// Why a service had no usable reply: those reasons of rejections that are its fault.
 pub(super) const SERVICE_FAILURES: [&str; 4] = ["service-unavailable", "service-timeout", "service-reply", "bad-reply"];
 
+/// What becomes of a request that could be sent again.
+pub(super) const RETRY_RESULTS: [&str; 2] = ["sent", "refused"];
+
+/// What becomes of a health check.
+pub(super) const CHECK_RESULTS: [&str; 2] = ["good", "bad"];
+
+/// What a target of a service can be.
+pub const TARGET_STATES: [&str; 4] = ["up", "unhealthy", "ejected", "draining"];
+
 /// The metrics of one route, resolved.
 #[derive(Debug)]
 pub struct RouteMetrics {
@@ -99,6 +108,9 @@ pub struct ServiceMetrics {
     pub(super) replies: [IntCounter; SERVICE_REPLIES.len()],
     pub(super) failures: [IntCounter; SERVICE_FAILURES.len()],
     pub(super) connect_failures: IntCounter,
+    pub(super) retries: [IntCounter; RETRY_RESULTS.len()],
+    pub(super) ejections: IntCounter,
+    pub(super) checks: [IntCounter; CHECK_RESULTS.len()],
 }
 
 impl ServiceMetrics {
@@ -109,6 +121,9 @@ impl ServiceMetrics {
             replies: SERVICE_REPLIES.map(|_| counter()),
             failures: SERVICE_FAILURES.map(|_| counter()),
             connect_failures: counter(),
+            retries: RETRY_RESULTS.map(|_| counter()),
+            ejections: counter(),
+            checks: CHECK_RESULTS.map(|_| counter()),
         }
     }
 
@@ -129,6 +144,26 @@ impl ServiceMetrics {
     /// Counts a connection that could not be opened.
     pub fn unreachable(&self) {
         self.connect_failures.inc();
+    }
+
+    /// Counts a request that is sent again.
+    pub fn retried(&self) {
+        self.retries[0].inc();
+    }
+
+    /// Counts a request that is not sent again because too many were.
+    pub fn retry_refused(&self) {
+        self.retries[1].inc();
+    }
+
+    /// Counts a target that is taken out because requests failed.
+    pub fn ejected(&self) {
+        self.ejections.inc();
+    }
+
+    /// Counts a health check.
+    pub fn checked(&self, good: bool) {
+        self.checks[usize::from(!good)].inc();
     }
 }
 

@@ -13,7 +13,10 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::metrics::KEY_SET_RESULTS;
-use super::named::{ASK_RESULTS, PASSWORD_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS};
+use super::named::{
+    ASK_RESULTS, CHECK_RESULTS, PASSWORD_RESULTS, RETRY_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS,
+    TARGET_STATES,
+};
 
 /// Names of one label.
 pub type Names = HashSet<Box<str>>;
@@ -40,6 +43,8 @@ pub struct Inventory {
     pub observed_policies: Pairs,
     /// Services.
     pub services: Names,
+    /// Each service with its targets, as written.
+    pub targets: Pairs,
     /// Authenticators of tokens.
     pub token_authenticators: Names,
     /// Those of them that fetch their keys.
@@ -62,6 +67,8 @@ enum Bound<'a> {
     Each(&'static str, &'a Names, usize),
     /// The values of two labels.
     Pairs([&'static str; 2], &'a Pairs),
+    /// The same, each with so many children.
+    EachPair([&'static str; 2], &'a Pairs, usize),
     /// So many children, whatever the generation.
     AtMost(usize),
     /// Children that are made with the family.
@@ -88,7 +95,12 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         "tollgate_limit_observed_refusals_total" => Bound::Pairs(owner_and_policy, &of.observed_policies),
         "tollgate_service_replies_total" => Bound::Each("service", &of.services, SERVICE_REPLIES.len()),
         "tollgate_service_failures_total" => Bound::Each("service", &of.services, SERVICE_FAILURES.len()),
-        "tollgate_service_connect_failures_total" => Bound::Each("service", &of.services, 1),
+        "tollgate_service_connect_failures_total" | "tollgate_service_ejections_total" => {
+            Bound::Each("service", &of.services, 1)
+        }
+        "tollgate_service_retries_total" => Bound::Each("service", &of.services, RETRY_RESULTS.len()),
+        "tollgate_service_health_checks_total" => Bound::Each("service", &of.services, CHECK_RESULTS.len()),
+        "tollgate_service_targets" => Bound::EachPair(["service", "target"], &of.targets, TARGET_STATES.len()),
         "tollgate_token_refusals_total" => Bound::Each("authenticator", &of.token_authenticators, of.token_faults),
         "tollgate_password_attempts_total" => {
             Bound::Each("authenticator", &of.password_authenticators, PASSWORD_RESULTS.len())
@@ -117,6 +129,7 @@ impl Bound<'_> {
         match self {
             Self::Each(_, names, each) => names.len() * each,
             Self::Pairs(_, pairs) => pairs.len(),
+            Self::EachPair(_, pairs, each) => pairs.len() * each,
             Self::AtMost(most) => *most,
             Self::Constant => now,
         }
@@ -126,7 +139,9 @@ impl Bound<'_> {
         let value = |label: &str| labels.get(label).copied().unwrap_or_default();
         match self {
             Self::Each(label, names, _) => names.contains(value(label)),
-            Self::Pairs([first, second], pairs) => pairs.contains(&(value(first).into(), value(second).into())),
+            Self::Pairs([first, second], pairs) | Self::EachPair([first, second], pairs, _) => {
+                pairs.contains(&(value(first).into(), value(second).into()))
+            }
             Self::AtMost(_) | Self::Constant => true,
         }
     }

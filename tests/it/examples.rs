@@ -25,6 +25,7 @@ pub fn checked(source: &Source) -> Checked {
         generation: 1,
         flood: None,
         keys: &KeySources::default(),
+        services: &[],
     };
     server::check(source, server::Purpose::Checking, &surroundings)
 }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use crate::config::{FieldName, ForwardAuth, Place};
 use crate::gateway::forward_auth::{ForwardAuthenticator, Meaning};
-use crate::gateway::service::{HostHeader, Service, Timeouts};
+use crate::gateway::service::{HostHeader, Rules, Service};
 use crate::policy::headers::{is_framing, is_hop_by_hop, is_own};
 use crate::telemetry::ServiceMetrics;
 
@@ -60,9 +60,8 @@ impl Tokens<'_> {
             }
         };
         let timeout = written.timeout.get();
-        let timeouts = Timeouts { connect: timeout, response: timeout };
-        let metrics = ServiceMetrics::unregistered();
-        let service = Service::new(name, "", HostHeader::Service, vec![authority], timeouts, metrics);
+        let (rules, metrics) = (Rules::plain(timeout), ServiceMetrics::unregistered());
+        let service = Service::new(name, "", HostHeader::Service, vec![authority], rules, metrics, None);
         for (host, failed) in service.refresh(self.lookup) {
             self.report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))

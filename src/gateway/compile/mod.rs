@@ -35,7 +35,7 @@ use crate::policy::rejection::Format;
 use crate::telemetry::{self, Telemetry};
 
 use super::key_source::KeySources;
-use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, UploadLimits};
+use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, Service, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
 use services::Services;
@@ -55,6 +55,8 @@ pub struct Surroundings<'a> {
     pub flood: Option<Arc<Flood>>,
     /// Published key sets that the process knows.
     pub keys: &'a KeySources,
+    /// The services of the running generation: what is known of them goes on.
+    pub services: &'a [Arc<Service>],
 }
 
 /// Compiles a configuration.
@@ -121,7 +123,8 @@ pub fn compile(
 pub fn judge(damaged: &Damaged) -> Report {
     let lookup = |_: &str, _: u16| Ok(Vec::new());
     let (telemetry, keys) = (Telemetry::new("", ""), KeySources::default());
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 0, flood: None, keys: &keys };
+    let surroundings =
+        Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 0, flood: None, keys: &keys, services: &[] };
     let mut found = Report::default();
     parts(damaged.rest(), &surroundings, &mut found);
     damaged.judge(found)

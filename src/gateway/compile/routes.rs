@@ -12,6 +12,7 @@ use http::Method;
 
 use crate::config::{self, Config, Parameter, Parameters, Place, Problem, Report, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
+use crate::gateway::service::{Balance, BalanceKey, Service};
 use crate::gateway::template::{Template, TemplateFault};
 use crate::gateway::{EncodedSlash, METHODS, Route, Router, ServiceHeaders, ServicePath};
 use crate::policy::contract::{
@@ -110,6 +111,7 @@ impl RouteCompiler<'_> {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);
         }
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
+        let path_key = service.as_ref().and_then(|service| self.path_key(service, &template));
         let path = self.path(&template, in_path)?;
         let route = Route {
             name: written.name.as_str().into(),
@@ -119,6 +121,7 @@ impl RouteCompiler<'_> {
             service_path_text: written.service_path.as_deref().unwrap_or(&written.gateway_path).into(),
             service: service?,
             service_path: service_path?,
+            path_key,
             template,
             encoded_slash: match written.encoded_slash {
                 config::EncodedSlash::Reject => EncodedSlash::Reject,
@@ -224,7 +227,7 @@ impl RouteCompiler<'_> {
         })
     }
 
-    fn service(&mut self) -> Option<Arc<crate::gateway::Service>> {
+    fn service(&mut self) -> Option<Arc<Service>> {
         let name = &self.written.service;
         if !self.config.services.contains_key(name) {
             let defined = self.config.services.keys().map(String::as_str);
@@ -234,6 +237,19 @@ impl RouteCompiler<'_> {
                 .help(suggest(name, defined));
         }
         self.services.get(name).cloned()
+    }
+
+    /// The parameter that a service's targets are chosen by, where that is one of the path.
+    fn path_key(&mut self, service: &Service, template: &Template) -> Option<usize> {
+        let Balance::ConsistentHash(BalanceKey::Path(name)) = &service.rules.balance else { return None };
+        let index = template.names().iter().position(|known| **known == **name);
+        if index.is_none() {
+            let message =
+                format!("the path has no parameter `{name}`, by which service `{}` is balanced", service.name);
+            let key = Place::root().key("services").key(&*service.name).key("balance");
+            self.report.error(self.at("gateway_path"), message).given(key).given_keys(&self.place, &["service"]);
+        }
+        index
     }
 
     fn template(&mut self) -> Option<Template> {

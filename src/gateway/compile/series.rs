@@ -55,6 +55,7 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
         observed_limits,
         limits,
         services: of.services.keys().map(|name| name.as_str().into()).collect(),
+        targets: of.services.values().flat_map(|service| service.written_targets()).collect(),
         token_authenticators: tokens().map(|tokens| tokens.name.clone()).collect(),
         fetching_authenticators: tokens()
             .filter(|tokens| tokens.remote().is_some())

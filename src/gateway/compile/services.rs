@@ -1,4 +1,6 @@
-//! Services: their URLs and targets.
+//! Services: their URLs and targets; how they are called is compiled in `rules`.
+
+mod rules;
 
 use std::sync::Arc;
 
@@ -6,9 +8,13 @@ use http::header::HeaderValue;
 use indexmap::IndexMap;
 
 use crate::config::{self, Place, Report};
-use crate::gateway::service::{Authority, HostHeader, Service, Timeouts};
+use crate::gateway::service::{Authority, HostHeader, Service};
 
 use super::Surroundings;
+use rules::rules;
+
+/// The largest weight of a target.
+const MAX_WEIGHT: u32 = 100;
 
 /// Compiled services by name; one that is wrong is in the report and not here.
 pub(super) type Services = IndexMap<String, Arc<Service>>;
@@ -21,11 +27,15 @@ pub(super) fn compile(
     let mut services = Services::new();
     for (name, service) in written {
         let place = Place::root().key("services").key(name);
-        let Some((authorities, base_path)) = addresses(service, &place, report) else { continue };
+        let addresses = addresses(service, &place, report);
         let host = if service.preserve_host { HostHeader::Client } else { HostHeader::Service };
-        let timeouts = Timeouts { connect: service.timeouts.connect.get(), response: service.timeouts.response.get() };
+        // Both are looked at, whatever is wrong with the other.
+        let rules = rules(service, &place, report);
+        let (Some((authorities, base_path)), Some(rules)) = (addresses, rules) else { continue };
         let metrics = surroundings.telemetry.service(name);
-        let service = Service::new(name, &base_path, host, authorities, timeouts, metrics);
+        let before = surroundings.services.iter().find(|before| *before.name == **name);
+        let before = before.map(|before| &**before);
+        let service = Service::new(name, &base_path, host, authorities, rules, metrics, before);
         for (host, failed) in service.refresh(surroundings.lookup) {
             report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))
@@ -66,15 +76,32 @@ fn addresses(service: &config::Service, place: &Place, report: &mut Report) -> O
 }
 
 fn targets(targets: &[config::Target], place: &Place, report: &mut Report) -> Option<Vec<Authority>> {
-    let mut authorities = Vec::new();
+    let mut authorities: Vec<Authority> = Vec::new();
+    let address = |index| place.clone().index(index).key("address");
     for (index, target) in targets.iter().enumerate() {
+        if target.weight > MAX_WEIGHT {
+            let place = place.clone().index(index).key("weight");
+            report.error(place, format!("a weight is at most {MAX_WEIGHT}")).by_itself();
+        }
+        let same = |other: &config::Target| other.address.eq_ignore_ascii_case(&target.address);
+        if let Some(first) = targets[..index].iter().position(same) {
+            report
+                .error(address(index), format!("`{}` is a target already", target.address))
+                .given(address(first))
+                .help("give it a `weight` instead");
+        }
         match parse_authority(&target.address, None) {
-            Ok(authority) => authorities.push(authority),
+            Ok(authority) => authorities.push(Authority { weight: target.weight, ..authority }),
             Err(fault) => {
-                let place = place.clone().index(index).key("address");
-                report.error(place, fault.message).by_itself().help(fault.help);
+                report.error(address(index), fault.message).by_itself().help(fault.help);
             }
         }
+    }
+    if !targets.is_empty() && targets.iter().all(|target| target.weight == 0) {
+        report
+            .warning(place.clone(), "no target has a weight above 0: the service's routes answer 503")
+            .on_key()
+            .by_itself();
     }
     (authorities.len() == targets.len()).then_some(authorities)
 }
@@ -135,7 +162,7 @@ fn parse_authority(text: &str, usual_port: Option<u16>) -> Result<Authority, Fau
     }
     let header = if port == 80 && usual_port.is_some() { host.to_owned() } else { format!("{host}:{port}") };
     let header = HeaderValue::from_str(&header).map_err(|_| fault("the host is no header value", EXAMPLE))?;
-    Ok(Authority { host: name.into(), port, header })
+    Ok(Authority { host: name.into(), port, weight: 1, header })
 }
 
 #[cfg(test)]

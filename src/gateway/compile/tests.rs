@@ -47,6 +47,7 @@ fn found(changes: &[Change]) -> Vec<String> {
                 generation: 1,
                 flood: None,
                 keys: &crate::gateway::key_source::KeySources::default(),
+                services: &[],
             };
             compile(&loaded.config, "", "", &surroundings, &mut report);
         }

@@ -61,6 +61,7 @@ pub(in crate::proxy) fn state_of(config: &str) -> State {
         generation: 1,
         flood: None,
         keys: &KeySources::default(),
+        services: &[],
     };
     let (loading, mut report, sources) = load_text("test.yaml", config);
     let gateway =

@@ -1,0 +1,113 @@
+//! Asks the targets of services whether they are well, and lets those back in whose time is over.
+//!
+//! One task for the whole life of the process looks at the services of the current generation ten times a second. A check
+//! is one GET on a connection of its own, so that it also shows whether new connections are taken; header and status
+//! count, the body is not read. At most [`TURNS`] are under way at a time: with more targets than these can ask, checks
+//! come later, and no sooner.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use http::header::{CONNECTION, HOST, USER_AGENT};
+use pingora::connectors::TransportConnector;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::gateway::service::HealthCheck;
+use crate::gateway::{Service, Target};
+use crate::proxy::State;
+
+/// How often it is looked whether something is due.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Most checks at a time.
+const TURNS: usize = 64;
+
+/// Interim replies before the final one.
+const MAX_INTERIM: usize = 4;
+
+/// The background task.
+pub struct Checker {
+    state: Arc<State>,
+    turns: Arc<Semaphore>,
+}
+
+impl Checker {
+    /// For this process.
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state, turns: Arc::new(Semaphore::new(TURNS)) }
+    }
+
+    fn look(&self, connector: &Arc<TransportConnector>, now: Instant) {
+        let gateway = self.state.gateway.load();
+        for service in &gateway.services {
+            service.settle(now);
+            let Some(health) = &service.rules.health else { continue };
+            for target in service.targets().iter() {
+                // A tenth more or less, so that checks that begin together do not stay together.
+                let next = now + health.interval.mul_f64(0.9 + fastrand::f64() / 5.0);
+                let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };
+                if target.state.take_check(now, next) {
+                    begin(Arc::clone(service), Arc::clone(target), Arc::clone(connector), turn);
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Checker {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let connector = Arc::new(TransportConnector::new(None));
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => self.look(&connector, Instant::now()),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+fn begin(service: Arc<Service>, target: Arc<Target>, connector: Arc<TransportConnector>, turn: OwnedSemaphorePermit) {
+    tokio::spawn(async move {
+        if let Some(health) = &service.rules.health {
+            let result = timeout(health.timeout, check(health, &target, &connector)).await;
+            let result = result.unwrap_or_else(|_| Err("timeout".to_owned()));
+            service.checked(&target, result.as_ref().copied().map_err(String::as_str), Instant::now());
+        }
+        drop(turn);
+    });
+}
+
+/// Asks once; what was wrong with the reply.
+async fn check(health: &HealthCheck, target: &Target, connector: &TransportConnector) -> Result<(), String> {
+    let request = question(health, target).map_err(|_| "request".to_owned())?;
+    let stream = connector.new_stream(&target.peer).await.map_err(|_| "connect".to_owned())?;
+    let mut session = HttpSession::new_with_options(stream, &target.peer);
+    session.write_request_header(Box::new(request)).await.map_err(|_| "reset".to_owned())?;
+    for _ in 0..=MAX_INTERIM {
+        session.read_response().await.map_err(|_| "reply".to_owned())?;
+        let status = session.get_status().map_or(0, |status| status.as_u16());
+        if status >= 200 {
+            let (first, last) = health.statuses;
+            let good = (first..=last).contains(&status);
+            return if good { Ok(()) } else { Err(format!("status-{status}")) };
+        }
+    }
+    Err("reply".to_owned())
+}
+
+fn question(health: &HealthCheck, target: &Target) -> pingora::Result<RequestHeader> {
+    let mut request = RequestHeader::build("GET", health.path.as_bytes(), None)?;
+    request.insert_header(HOST, health.host.as_ref().unwrap_or(&target.host).clone())?;
+    request.insert_header(USER_AGENT, concat!("tollgate/", env!("CARGO_PKG_VERSION"), " health"))?;
+    request.insert_header(CONNECTION, "close")?;
+    Ok(request)
+}
