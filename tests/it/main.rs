@@ -16,6 +16,7 @@
 //! - `forward_auth` — auth services that are asked who calls: what they get, what they may answer
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
+//! - `services` — several targets, health, timeouts, retries, and services that misbehave
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
 //! - `reload` — generations change under load, bad files, SIGTERM
@@ -57,6 +58,7 @@ mod quotas;
 mod raw;
 mod reload;
 mod schema;
+mod services;
 mod shared;
 mod suite;
 mod tokens;
