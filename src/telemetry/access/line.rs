@@ -1,9 +1,22 @@
 //! One access line: what it says and how it is written.
+//!
+//! The four times add up to the whole: the gateway's own, the receiving of a checked body, the service up to the header
+//! of its reply, and from there to the last byte of the answer. A slow client shows in the second and the fourth; where
+//! a body streams through, in the third instead of the second, since the service is contacted before it comes.
+//!
+//! What a client chose is escaped and cut at a bound, so that a stranger decides neither where a line ends nor how long
+//! it is.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use super::super::log::{escape_json, write_timestamp};
+use http::header::{HeaderMap, HeaderName, REFERER, USER_AGENT};
+
+use super::super::text::{escape_json_cut, write_timestamp};
+use super::shape::{Field, Fields, Format, Shape};
+
+/// The decision on a request that passed, and of which there is nothing else to say.
+pub const ADMITTED: &str = "admitted";
 
 /// Most violations that a line names.
 pub const MAX_OBSERVED: usize = 5;
@@ -27,15 +40,6 @@ pub struct WouldRefuse<'a> {
     pub reason: &'static str,
     /// The condition or limit: `allow.groups`. A name of the configuration.
     pub by: &'a str,
-}
-
-/// The shape of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object.
-    Json,
-    /// Readable on a terminal.
-    Text,
 }
 
 /// What is said of one request. Times are durations since the end of the request's header.
@@ -73,6 +77,8 @@ pub struct AccessLine<'a> {
     pub observed: &'a [Observed],
     /// How many there are in all.
     pub observed_count: usize,
+    /// The limits that refused it. Names of the configuration.
+    pub refused_by: &'a [Box<str>],
     /// The conditions and limits that would have refused it.
     pub would_refuse: &'a [WouldRefuse<'a>],
     /// What went wrong with the service or the connection, or the condition that is not met; for operators only.
@@ -83,54 +89,150 @@ pub struct AccessLine<'a> {
     pub bytes_out: u64,
     /// To the last byte of the answer.
     pub total: Duration,
-    /// Of that, until the gateway had decided.
+    /// Of that, the gateway's own: until it had decided, without the next.
     pub gateway: Duration,
-    /// Of that, from contacting the service to its header.
+    /// Of that, receiving a body that is checked.
+    pub request_body: Option<Duration>,
+    /// Of that, from contacting the service first to the header of its reply.
     pub service_time: Option<Duration>,
+    /// Of that, from there to the last byte of the answer.
+    pub response: Option<Duration>,
     /// Attempts after the first.
     pub retries: u32,
     /// The generation that served.
     pub generation: u64,
-    /// As sent.
-    pub user_agent: Option<&'a [u8]>,
+    /// The request's header, of which the user agent and what the shape names are told.
+    pub headers: &'a HeaderMap,
 }
 
 impl AccessLine<'_> {
-    pub(super) fn write_json(&self, out: &mut Vec<u8>) {
+    /// Appends the line.
+    pub(super) fn write(&self, out: &mut Vec<u8>, shape: &Shape) {
+        match shape.format {
+            Format::Json => self.write_json(out, shape),
+            Format::Text => self.write_text(out),
+        }
+    }
+
+    fn write_json(&self, out: &mut Vec<u8>, shape: &Shape) {
         out.extend_from_slice(b"{\"time\":\"");
         write_timestamp(out, self.at);
         out.push(b'"');
-        string(out, ",\"request_id\":\"", self.request_id);
-        plain(out, ",\"client\":\"", self.client);
-        plain(out, ",\"method\":\"", self.method);
-        string(out, ",\"host\":\"", self.host);
-        string(out, ",\"path\":\"", self.path.as_bytes());
-        plain(out, ",\"protocol\":\"", self.protocol);
-        optional(out, ",\"route\":\"", self.route);
-        optional(out, ",\"service\":\"", self.service);
-        if let Some(target) = self.target {
-            plain(out, ",\"target\":\"", target);
+        self.write_request(out, shape.fields);
+        self.write_decision(out, shape.fields);
+        self.write_course(out, shape.fields);
+        if shape.fields.has(Field::UserAgent)
+            && let Some(agent) = self.headers.get(USER_AGENT)
+        {
+            string(out, ",\"user_agent\":\"", agent.as_bytes());
         }
-        optional(out, ",\"consumer\":\"", self.consumer);
-        optional(out, ",\"plan\":\"", self.plan);
-        number(out, ",\"status\":", u64::from(self.status));
-        plain(out, ",\"decision\":\"", self.decision);
-        self.write_observed(out);
-        self.write_would_refuse(out);
-        optional(out, ",\"cause\":\"", self.cause);
-        number(out, ",\"bytes_in\":", self.bytes_in);
-        number(out, ",\"bytes_out\":", self.bytes_out);
-        milliseconds(out, ",\"duration_ms\":", self.total);
-        milliseconds(out, ",\"gateway_ms\":", self.gateway);
-        if let Some(time) = self.service_time {
-            milliseconds(out, ",\"service_ms\":", time);
-        }
-        number(out, ",\"retries\":", u64::from(self.retries));
-        number(out, ",\"generation\":", self.generation);
-        if let Some(agent) = self.user_agent {
-            string(out, ",\"user_agent\":\"", agent);
-        }
+        self.write_headers(out, shape);
         out.extend_from_slice(b"}\n");
+    }
+
+    /// What was asked for, and by whom.
+    fn write_request(&self, out: &mut Vec<u8>, fields: Fields) {
+        if fields.has(Field::RequestId) {
+            string(out, ",\"request_id\":\"", self.request_id);
+        }
+        if fields.has(Field::Client) {
+            plain(out, ",\"client\":\"", self.client);
+        }
+        if fields.has(Field::Method) {
+            string(out, ",\"method\":\"", self.method.as_bytes());
+        }
+        if fields.has(Field::Host) {
+            string(out, ",\"host\":\"", self.host);
+        }
+        if fields.has(Field::Path) {
+            string(out, ",\"path\":\"", self.path.as_bytes());
+        }
+        if fields.has(Field::Protocol) {
+            plain(out, ",\"protocol\":\"", self.protocol);
+        }
+        for (field, start, name) in [
+            (Field::Route, ",\"route\":\"", self.route),
+            (Field::Service, ",\"service\":\"", self.service),
+            (Field::Target, ",\"target\":\"", self.target),
+            (Field::Consumer, ",\"consumer\":\"", self.consumer),
+            (Field::Plan, ",\"plan\":\"", self.plan),
+        ] {
+            if let Some(name) = name.filter(|_| fields.has(field)) {
+                string(out, start, name.as_bytes());
+            }
+        }
+    }
+
+    /// What became of it, and why.
+    fn write_decision(&self, out: &mut Vec<u8>, fields: Fields) {
+        if fields.has(Field::Status) {
+            number(out, ",\"status\":", u64::from(self.status));
+        }
+        if fields.has(Field::Decision) {
+            plain(out, ",\"decision\":\"", self.decision);
+        }
+        if fields.has(Field::RefusedBy) {
+            self.write_refused_by(out);
+        }
+        if fields.has(Field::Observed) {
+            self.write_observed(out);
+        }
+        if fields.has(Field::WouldRefuse) {
+            self.write_would_refuse(out);
+        }
+        if let Some(cause) = self.cause.filter(|_| fields.has(Field::Cause)) {
+            string(out, ",\"cause\":\"", cause.as_bytes());
+        }
+    }
+
+    /// How much, how long, how often.
+    fn write_course(&self, out: &mut Vec<u8>, fields: Fields) {
+        if fields.has(Field::BytesIn) {
+            number(out, ",\"bytes_in\":", self.bytes_in);
+        }
+        if fields.has(Field::BytesOut) {
+            number(out, ",\"bytes_out\":", self.bytes_out);
+        }
+        for (field, start, time) in [
+            (Field::Duration, ",\"duration_ms\":", Some(self.total)),
+            (Field::Gateway, ",\"gateway_ms\":", Some(self.gateway)),
+            (Field::RequestBody, ",\"request_body_ms\":", self.request_body),
+            (Field::ServiceTime, ",\"service_ms\":", self.service_time),
+            (Field::Response, ",\"response_ms\":", self.response),
+        ] {
+            if let Some(time) = time.filter(|_| fields.has(field)) {
+                milliseconds(out, start, time);
+            }
+        }
+        if fields.has(Field::Retries) {
+            number(out, ",\"retries\":", u64::from(self.retries));
+        }
+        if fields.has(Field::Generation) {
+            number(out, ",\"generation\":", self.generation);
+        }
+    }
+
+    /// The first value of each. Their names need no escapes.
+    fn write_headers(&self, out: &mut Vec<u8>, shape: &Shape) {
+        let mut start = ",\"headers\":{\"";
+        for (name, value) in shape.headers.iter().filter_map(|name| Some((name, self.headers.get(name)?))) {
+            out.extend_from_slice(start.as_bytes());
+            out.extend_from_slice(name.as_str().as_bytes());
+            string(out, "\":\"", without_query(name, value.as_bytes()));
+            start = ",\"";
+        }
+        if start == ",\"" {
+            out.push(b'}');
+        }
+    }
+
+    fn write_refused_by(&self, out: &mut Vec<u8>) {
+        for (index, name) in self.refused_by.iter().enumerate() {
+            string(out, if index > 0 { ",\"" } else { ",\"refused_by\":[\"" }, name.as_bytes());
+        }
+        if !self.refused_by.is_empty() {
+            out.push(b']');
+        }
     }
 
     fn write_observed(&self, out: &mut Vec<u8>) {
@@ -158,39 +260,48 @@ impl AccessLine<'_> {
         }
     }
 
-    pub(super) fn write_text(&self, out: &mut Vec<u8>) {
+    fn write_text(&self, out: &mut Vec<u8>) {
         write_timestamp(out, self.at);
-        out.push(b' ');
-        out.extend_from_slice(self.client);
-        let _ = write!(out, " {} ", self.status);
-        escape_json(out, self.method.as_bytes());
-        out.push(b' ');
-        escape_json(out, self.path.as_bytes());
-        let _ = write!(
-            out,
-            " {:.3}ms route={} consumer={} {}",
-            self.total.as_secs_f64() * 1e3,
-            self.route.unwrap_or("-"),
-            self.consumer.unwrap_or("-"),
-            self.decision
-        );
+        word(out, " ", self.client);
+        let _ = write!(out, " {}", self.status);
+        word(out, " ", self.method.as_bytes());
+        word(out, " ", self.path.as_bytes());
+        time(out, " ", self.total);
+        time(out, " gateway=", self.gateway);
+        if let Some(took) = self.request_body {
+            time(out, " request_body=", took);
+        }
+        if let Some(took) = self.service_time {
+            time(out, " service=", took);
+        }
+        word(out, " route=", self.route.unwrap_or("-").as_bytes());
+        word(out, " consumer=", self.consumer.unwrap_or("-").as_bytes());
+        word(out, " ", self.decision.as_bytes());
+        for limit in self.refused_by {
+            word(out, " refused_by=", limit.as_bytes());
+        }
         if self.observed_count > 0 {
             let _ = write!(out, " violations={}", self.observed_count);
             for observed in self.observed.iter().take(MAX_OBSERVED) {
-                out.push(b' ');
-                escape_json(out, observed.place());
+                word(out, " ", observed.place());
                 let _ = write!(out, ":{}", observed.kind);
             }
         }
         for would in self.would_refuse {
             let _ = write!(out, " {}=", would.reason);
-            escape_json(out, would.by.as_bytes());
+            word(out, "", would.by.as_bytes());
         }
         if let Some(cause) = self.cause {
-            out.extend_from_slice(b" cause=\"");
-            escape_json(out, cause.as_bytes());
-            out.push(b'"');
+            string(out, " cause=\"", cause.as_bytes());
         }
+        if let Some(target) = self.target {
+            word(out, " target=", target.as_bytes());
+        }
+        let _ = write!(out, " bytes_in={} bytes_out={}", self.bytes_in, self.bytes_out);
+        if self.retries > 0 {
+            let _ = write!(out, " retries={}", self.retries);
+        }
+        word(out, " id=", self.request_id);
         out.push(b'\n');
     }
 }
@@ -201,6 +312,7 @@ impl Observed {
         &self.loc.as_bytes()[..self.loc.floor_char_boundary(MAX_PLACE)]
     }
 }
+
 // Inlined, so that a member's name is stored and not copied.
 
 /// A member whose text is known to need no escapes.
@@ -215,15 +327,8 @@ fn plain(out: &mut Vec<u8>, start: &str, value: impl AsRef<[u8]>) {
 #[inline(always)]
 fn string(out: &mut Vec<u8>, start: &str, value: &[u8]) {
     out.extend_from_slice(start.as_bytes());
-    escape_json(out, value);
+    escape_json_cut(out, value);
     out.push(b'"');
-}
-
-#[inline(always)]
-fn optional(out: &mut Vec<u8>, start: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        string(out, start, value.as_bytes());
-    }
 }
 
 #[inline(always)]
@@ -240,6 +345,31 @@ fn milliseconds(out: &mut Vec<u8>, start: &str, value: Duration) {
     number(out, start, whole);
     let digit = |unit: u16| b'0' + (rest / unit % 10) as u8;
     out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+}
+
+/// The value of a header, without the query of the page that it may name.
+fn without_query<'v>(name: &HeaderName, value: &'v [u8]) -> &'v [u8] {
+    let end = (*name == REFERER).then(|| memchr::memchr2(b'?', b'#', value)).flatten();
+    &value[..end.unwrap_or(value.len())]
+}
+
+/// A text of the readable line, in quotes where its end could not be told otherwise.
+fn word(out: &mut Vec<u8>, start: &str, text: &[u8]) {
+    out.extend_from_slice(start.as_bytes());
+    let quote = text.is_empty() || text.iter().any(|byte| matches!(byte, b' ' | b'"'));
+    if quote {
+        out.push(b'"');
+    }
+    escape_json_cut(out, text);
+    if quote {
+        out.push(b'"');
+    }
+}
+
+/// A time of the readable line.
+fn time(out: &mut Vec<u8>, start: &str, took: Duration) {
+    milliseconds(out, start, took);
+    out.extend_from_slice(b"ms");
 }
 
 #[cfg(test)]

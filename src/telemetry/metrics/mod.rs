@@ -11,8 +11,12 @@ use std::sync::OnceLock;
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
 use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
+use super::outlet::Lost;
 use super::series::{Families, Inventory};
 use super::usage::Usage;
+
+/// Why a line of a log is lost: its place takes lines too slowly, or not at all.
+const LOSSES: [&str; 2] = ["slow", "failed"];
 
 /// How a fetch of a key set ends.
 pub(super) const KEY_SET_RESULTS: [&str; 2] = ["good", "failed"];
@@ -69,8 +73,8 @@ pub struct Telemetry {
     pub limit_bytes: IntGauge,
     /// The most that they can take.
     pub limit_max_bytes: IntGauge,
-    /// Access lines that could not be written.
-    pub access_dropped: IntGauge,
+    access_dropped: [IntCounter; 2],
+    log_dropped: [IntCounter; 2],
     /// Keys of the store that are good.
     pub store_keys: IntGauge,
     /// Unix time at which the snapshot of the store was known to be current.
@@ -221,6 +225,15 @@ impl Telemetry {
     /// Notes a fetch that failed.
     pub fn key_set_missed(&self, authenticator: &str) {
         self.key_fetches.with_label_values(&[authenticator, "failed"]).inc();
+    }
+
+    /// Notes how many access lines and entries of the process log were lost since the start.
+    pub fn lost_lines(&self, access: Lost, log: Lost) {
+        for (counters, lost) in [(&self.access_dropped, access), (&self.log_dropped, log)] {
+            for (counter, total) in counters.iter().zip([lost.slow, lost.failed]) {
+                counter.inc_by(total.saturating_sub(counter.get()));
+            }
+        }
     }
 
     /// The most series that a scrape can have with this inventory.

@@ -3,12 +3,12 @@
 use super::super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
 use super::super::series::Families;
 use super::super::usage::Usage;
-use super::{DecidedBy, ReloadResult, Telemetry};
+use super::{DecidedBy, LOSSES, ReloadResult, Telemetry};
 
 /// Seconds. From a fast service to a slow report.
 const REQUEST_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Seconds. The gateway's own share is microseconds; the upper half shows slow uploads.
+/// Seconds. The gateway's own share is microseconds; the upper half shows auth services and stores that are asked.
 const GATEWAY_BUCKETS: [f64; 11] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.5, 5.0];
 
 /// Seconds. A Redis near by answers in a fraction of a millisecond; nobody waits for one longer than its timeout.
@@ -25,6 +25,18 @@ impl Telemetry {
             "tollgate_shared_limit_decisions_total",
             "Decisions on limits that gateways share, by who made them",
             &["by"],
+        );
+        let access_dropped = counters(
+            &registry,
+            "tollgate_access_lines_dropped_total",
+            "Access lines lost, because their place is too slow or has no reader (slow) or refuses them (failed)",
+            &["reason"],
+        );
+        let log_dropped = counters(
+            &registry,
+            "tollgate_log_entries_dropped_total",
+            "Entries of the process log lost, likewise",
+            &["reason"],
         );
         let telemetry = Self {
             requests: counters(
@@ -126,7 +138,7 @@ impl Telemetry {
             gateway_seconds: histograms(
                 &registry,
                 "tollgate_gateway_duration_seconds",
-                "From the end of the request's header to the decision, a checked body's upload included",
+                "From the end of the request's header to the decision, without receiving a checked body",
                 &GATEWAY_BUCKETS,
             ),
             route_info: int_gauges(&registry, "tollgate_route_info", "The service of a route", &["route", "service"]),
@@ -192,11 +204,8 @@ impl Telemetry {
                 "tollgate_limit_max_bytes",
                 "The most memory that counters of limits ever take",
             ),
-            access_dropped: int_gauge(
-                &registry,
-                "tollgate_access_log_dropped_lines",
-                "Access lines dropped because the log could not keep up",
-            ),
+            access_dropped: LOSSES.map(|reason| access_dropped.with_label_values(&[reason])),
+            log_dropped: LOSSES.map(|reason| log_dropped.with_label_values(&[reason])),
             store_keys: int_gauge(&registry, "tollgate_store_keys", "API keys of the store that are good"),
             store_refreshed: int_gauge(
                 &registry,
