@@ -187,6 +187,7 @@ pub fn demo() -> Result<Setup, String> {
         demo: Demo::On(service),
         program: None,
         takeover: None,
+        log_level: Some(log::LevelFilter::Warn),
     })
 }
 

@@ -48,8 +48,8 @@ pub use schema::json_schema;
 pub use schema_files::{SchemaFile, SchemaFiles};
 pub use service::{Service, Target, Timeouts};
 pub use serving::{
-    AccessFormat, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, OnStoreFailure, RateSharing, Reload,
-    Store, Upgrade,
+    AccessField, AccessFormat, AccessLines, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, Log,
+    LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,
 };
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
 
@@ -81,6 +81,9 @@ pub struct Config {
     /// One line per request.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// What the process says of itself.
+    #[serde(default)]
+    pub log: Log,
     /// How the process leaves.
     #[serde(default)]
     pub drain: Drain,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authorisation::{Allow, Modes};
 use super::schema;
+use super::serving::AccessLines;
 use super::values::{self, FieldName, LimitBy, Parameters, Rate, Size};
 
 /// What holds for every route that does not say otherwise.
@@ -146,6 +147,9 @@ pub struct Route {
     /// How many requests one request counts for in rates and quotas.
     #[serde(default = "default_cost")]
     pub cost: u32,
+    /// Which of its requests have an access line, instead of `lines` in `access_log`.
+    #[serde(default)]
+    pub access_log: Option<AccessLines>,
     /// Changes to the headers the service gets.
     #[serde(default)]
     pub request_headers: RequestHeaderChanges,

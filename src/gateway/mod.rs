@@ -36,7 +36,7 @@ use crate::policy::limit::{Limit, Mark, Subject};
 use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
 use crate::policy::token::claim;
-use crate::telemetry::{Inventory, RouteMetrics};
+use crate::telemetry::{Inventory, Lines, RouteMetrics, Shape};
 
 pub use compile::{Surroundings, compile, judge, openapi};
 pub use limit_counters::LimitCounters;
@@ -70,7 +70,9 @@ pub struct Gateway {
     /// The shape of errors.
     pub format: Format,
     /// The shape of access lines; `None`: no lines.
-    pub access_format: Option<crate::telemetry::Format>,
+    pub access_shape: Option<Shape>,
+    /// Which requests that no route matches have one.
+    pub access_lines: Lines,
     /// Every API key of the configuration file.
     pub keys: Keyring<Arc<Consumer>>,
     /// Every consumer with passwords.
@@ -216,6 +218,8 @@ pub struct Route {
     pub service_headers: ServiceHeaders,
     /// What a successful JSON reply must be.
     pub response_model: Option<ReplyModel>,
+    /// Which of its requests have an access line.
+    pub access_lines: Lines,
     /// Its metrics.
     pub metrics: RouteMetrics,
 }

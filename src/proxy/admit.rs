@@ -336,6 +336,7 @@ async fn limit(
                 return Ok(Some(Held::passed_over(&refused)));
             }
             counters.refused(&refused.standings);
+            trail.refused_by = refused.violated().map(Into::into).collect();
             Err(Rejection::limited(&refused))
         }
     }

@@ -49,8 +49,10 @@ pub struct Exchange {
     pub rejected: Option<&'static str>,
     /// What went wrong, for the access line.
     pub cause: Option<String>,
-    /// When the service was contacted last, and when its header came.
+    /// When the service was contacted, and when its header came.
     pub service: ServiceTimes,
+    /// How long a checked body took to come.
+    pub request_body: Option<Duration>,
     /// Attempts to contact the service.
     pub attempts: u32,
     /// The target contacted last.
@@ -90,6 +92,8 @@ pub struct Trail {
     pub consumer: Option<Arc<Consumer>>,
     /// What the limits granted.
     pub held: Option<Held>,
+    /// The names of the limits that refused the request.
+    pub refused_by: Vec<Box<str>>,
     /// What would have refused the request, were it not only observed.
     pub passed_over: PassedOver,
 }
@@ -156,7 +160,7 @@ pub enum Peer {
 /// Times since [`Exchange::started`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServiceTimes {
-    /// The service was contacted.
+    /// The service was contacted first: the gateway had decided.
     pub contacted: Option<Duration>,
     /// The header of its reply was complete.
     pub replied: Option<Duration>,
@@ -181,6 +185,7 @@ impl Exchange {
             rejected: None,
             cause: None,
             service: ServiceTimes::default(),
+            request_body: None,
             attempts: 0,
             target: None,
             streamed: 0,

@@ -24,7 +24,7 @@ mod reply;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -44,7 +44,7 @@ use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::{CLIENT_LEFT, FORBIDDEN, QUOTA_EXCEEDED, Rejection};
 use crate::store::Snapshot;
-use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
+use crate::telemetry::{ADMITTED, AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
@@ -201,13 +201,17 @@ impl<O: Occasion> Proxy<O> {
         let guard = &exchange.gateway.request_limits;
         let limits = BodyLimits { max, deadline: guard.body_timeout, memory: guard.body_memory };
         let held = exchange.body_memory.insert(self.state.bodies.reserve());
+        let begun = Instant::now();
         let Some(form) = pending.incoming_form() else {
-            let body = body::read(session, pending.keep(), limits, held).await?;
-            return pending.finish(&body);
+            let body = body::read(session, pending.keep(), limits, held).await;
+            exchange.request_body = Some(begun.elapsed());
+            return pending.finish(&body?);
         };
         let uploads = &exchange.gateway.upload_limits;
         let store = Store { disk: &self.state.uploads, directory: uploads.directory.as_ref(), limit: uploads.disk };
-        match body::read_form(session, form, limits, store, held).await {
+        let upload = body::read_form(session, form, limits, store, held).await;
+        exchange.request_body = Some(begun.elapsed());
+        match upload {
             Ok(upload) => pending.finish_form(upload),
             Err(failure) => {
                 exchange.cause = failure.cause;
@@ -273,7 +277,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
         })?;
         exchange.attempts += 1;
-        exchange.service.contacted = Some(exchange.started.elapsed());
+        exchange.service.contacted.get_or_insert_with(|| exchange.started.elapsed());
         let mut peer = Box::new(target.peer.clone());
         if matches!(admission(exchange)?.body, AdmittedBody::None) {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
@@ -432,6 +436,7 @@ impl<O: Occasion> Proxy<O> {
         let total = exchange.started.elapsed();
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let decided = exchange.service.contacted.unwrap_or(total);
+        let own = decided.saturating_sub(exchange.request_body.unwrap_or_default());
         let trail = &exchange.trail;
         let gateway = &exchange.gateway;
         let docs = gateway.docs.as_ref().filter(|_| trail.asked == Asked::Docs);
@@ -441,7 +446,7 @@ impl<O: Occasion> Proxy<O> {
             (None, None) => &gateway.unmatched,
         };
         metrics.answered(status, total);
-        metrics.decided(decided);
+        metrics.decided(own);
         if let Some(reason) = exchange.rejected {
             metrics.rejected(reason);
             trail.route.iter().for_each(|route| route.service.metrics.failed(reason));
@@ -457,18 +462,25 @@ impl<O: Occasion> Proxy<O> {
         if exchange.cause.is_none() {
             exchange.cause = error.map(cause);
         }
-        let Some(format) = gateway.access_format else { return };
+        let decision = exchange.rejected.unwrap_or(match observed.is_empty() && trail.passed_over.is_empty() {
+            true => ADMITTED,
+            false => "observed",
+        });
+        let Some(shape) = &gateway.access_shape else { return };
+        let lines = trail.route.as_ref().map_or(gateway.access_lines, |route| route.access_lines);
+        if !lines.tell(status, decision) {
+            return;
+        }
         let request = session.req_header();
-        let header = |name| request.headers.get(name).map(|value: &http::HeaderValue| value.as_bytes());
         let consumer = trail.consumer.as_ref();
         self.state.access.write(
-            format,
+            shape,
             &AccessLine {
                 at: exchange.at,
                 request_id: exchange.id.as_bytes(),
                 client: exchange.client.as_bytes(),
                 method: request.method.as_str(),
-                host: header(http::header::HOST).unwrap_or_default(),
+                host: request.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default(),
                 path: request.uri.path(),
                 protocol: protocol(request.version),
                 route: trail.route.as_ref().map(|route| &*route.name).or(docs.map(|_| LABEL)),
@@ -477,10 +489,8 @@ impl<O: Occasion> Proxy<O> {
                 consumer: consumer.map(|consumer| &*consumer.name),
                 plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
                 status,
-                decision: exchange.rejected.unwrap_or(match observed.is_empty() && trail.passed_over.is_empty() {
-                    true => "admitted",
-                    false => "observed",
-                }),
+                decision,
+                refused_by: &trail.refused_by,
                 observed: &told(observed),
                 observed_count: observed.len(),
                 would_refuse: &would_refuse(&trail.passed_over),
@@ -488,11 +498,13 @@ impl<O: Occasion> Proxy<O> {
                 bytes_in: session.body_bytes_read() as u64,
                 bytes_out: session.body_bytes_sent() as u64,
                 total,
-                gateway: decided,
+                gateway: own,
+                request_body: exchange.request_body,
                 service_time,
+                response: exchange.service.replied.and_then(|replied| total.checked_sub(replied)),
                 retries: exchange.attempts.saturating_sub(1),
                 generation: gateway.generation,
-                user_agent: header(http::header::USER_AGENT),
+                headers: &request.headers,
             },
         );
     }

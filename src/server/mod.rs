@@ -10,6 +10,7 @@ mod admin;
 pub mod key_fetch;
 pub mod keys;
 mod listeners;
+mod process_log;
 mod reload;
 mod shared;
 mod shared_keys;
@@ -60,6 +61,8 @@ pub struct Setup {
     pub program: Option<Program>,
     /// The socket of the process that this one takes over from.
     pub takeover: Option<PathBuf>,
+    /// What the process log says, whatever the configuration says of it.
+    pub log_level: Option<log::LevelFilter>,
 }
 
 /// Where the configuration comes from.
@@ -191,9 +194,10 @@ pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>)
 pub fn run(setup: Setup) -> Result<(), StartError> {
     let begun = std::time::Instant::now();
     raise_open_file_limit();
+    signals::hold().map_err(StartError::Machine)?;
     let takeover = setup.takeover.as_deref().map(Takeover::begin).transpose().map_err(StartError::Machine)?;
     let mut takeover = takeover;
-    let prepared = match prepare(&setup.source, takeover.as_mut()) {
+    let prepared = match prepare(&setup.source, setup.log_level, takeover.as_mut()) {
         Ok(prepared) => prepared,
         Err(failed) => {
             if let Some(takeover) = takeover {
@@ -211,8 +215,8 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     server.bootstrap();
     say_bound(&state);
     add_proxy(&mut server, &state, public, &acceptance);
-    if let Some(BoundAdmin { bound, keys }) = admin {
-        let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
+    if let Some(BoundAdmin { bound, keys, token }) = admin {
+        let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys, token);
         add_admin(&mut server, app, bound, &acceptance);
     }
     let last_save = add_store(&mut server, &state, following);
@@ -255,10 +259,15 @@ enum Following {
 struct BoundAdmin {
     bound: Bound,
     keys: Option<admin::Keys>,
+    token: Option<config::Sha256>,
 }
 
 /// Makes the first generation and binds its listeners. The configuration as written ends here.
-fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepared, StartError> {
+fn prepare(
+    source: &Source,
+    log_level: Option<log::LevelFilter>,
+    mut takeover: Option<&mut Takeover>,
+) -> Result<Prepared, StartError> {
     let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
     let key_sources = Arc::<KeySources>::default();
     let surroundings = Surroundings {
@@ -272,6 +281,7 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
     };
+    process_log::begin(&loaded.config.log, log_level);
     let shared = loaded.config.store.as_ref().map(shared::limits).transpose().map_err(StartError::Machine)?.flatten();
     let place = keys::place_here(&loaded.config, source);
     let (mut following, stored_keys) =
@@ -298,7 +308,7 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     }
     let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
     let keys = place.map(|place| admin::Keys::new(Arc::clone(&state), place, token));
-    let admin = admin.map(|bound| BoundAdmin { bound, keys });
+    let admin = admin.map(|bound| BoundAdmin { bound, keys, token });
     let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
     let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
     let upgrade_socket = upgrade::socket_path(&loaded.config, source, runtime_directory.as_deref());

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use parking_lot::Mutex;
 
-use crate::config::{Admin, Color, Config, Listener, Loaded, Store, Upgrade};
+use crate::config::{Admin, Color, Config, Listener, Loaded, Log, Store, Upgrade};
 use crate::gateway::{Gateway, Surroundings, lookup};
 use crate::proxy::State;
 use crate::telemetry::ReloadResult;
 
 use super::store::warn_of_shared;
 use super::watch::Watched;
-use super::{Purpose, Source, check, check_uploads, unix_now};
+use super::{Purpose, Source, check, check_uploads, process_log, unix_now};
 
 /// How a reload ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,7 @@ struct Fixed {
 
 struct Current {
     access_path: String,
+    log: Log,
     watch: Watched,
 }
 
@@ -86,7 +87,8 @@ impl Fixed {
 impl Current {
     fn of(loaded: &Loaded) -> Self {
         let watch = if loaded.config.reload.watch { Watched::of(&loaded.files) } else { Watched::default() };
-        Self { access_path: loaded.config.access_log.path.clone(), watch }
+        let Config { access_log, log, .. } = &loaded.config;
+        Self { access_path: access_log.path.clone(), log: log.clone(), watch }
     }
 }
 
@@ -142,6 +144,7 @@ impl Reloader {
         {
             return self.refused(format!("error: access log {}: {failed}\n", loaded.config.access_log.path), &running);
         }
+        process_log::follow(&loaded.config.log, &current.log);
         *current = Current::of(&loaded);
         let (routes, gateway) = (gateway.routes.len(), Arc::new(gateway));
         self.state.gateway.store(Arc::clone(&gateway));

@@ -22,6 +22,9 @@ use crate::proxy::State;
 
 use super::listeners::Acceptance;
 
+/// The signals of operators that `supervisor` answers once the process serves.
+const HELD: [fn() -> SignalKind; 2] = [SignalKind::hangup, SignalKind::user_defined1];
+
 /// How long idle keep-alive connections may bring a last request.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -112,6 +115,19 @@ impl ShutdownSignalWatch for Leave {
         }
         ShutdownSignal::GracefulTerminate
     }
+}
+
+/// Keeps the signals that operators send at any time from ending a process that is still starting; one that comes so
+/// early is forgotten.
+///
+/// # Errors
+/// When they cannot be kept.
+pub fn hold() -> Result<(), String> {
+    let wrong = |failed: std::io::Error| format!("signals cannot be listened for: {failed}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(wrong)?;
+    let _inside = runtime.enter();
+    // What is registered once stays, also when nobody listens.
+    HELD.into_iter().try_for_each(|kind| signal(kind()).map(drop)).map_err(wrong)
 }
 
 fn listen(kind: SignalKind) -> Option<Signal> {

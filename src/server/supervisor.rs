@@ -1,4 +1,4 @@
-//! What happens beside requests: SIGHUP, changed files, names that move.
+//! What happens beside requests: SIGHUP, SIGUSR1, changed files, names that move.
 //!
 //! One background task on a runtime of its own, so that a slow resolver or a large file never delays a request.
 
@@ -65,6 +65,15 @@ impl Supervisor {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("generation 1")]);
     }
 
+    /// Opens the access log again, for whoever has moved its file away.
+    fn reopen(&self) {
+        match self.state.access.reopen() {
+            Ok(Some(path)) => info!("access log {path} opened again"),
+            Ok(None) => info!("SIGUSR1: the access log is no file, nothing is opened again"),
+            Err((path, failed)) => error!("access log {path} cannot be opened again, the old file goes on: {failed}"),
+        }
+    }
+
     /// Looks up the names of the current generation's services.
     fn refresh_names(&self) {
         let gateway = self.state.gateway.load();
@@ -80,10 +89,11 @@ impl Supervisor {
 #[async_trait]
 impl BackgroundService for Supervisor {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
+        let heard = signal(SignalKind::hangup()).and_then(|hangup| Ok((hangup, signal(SignalKind::user_defined1())?)));
+        let (mut hangup, mut reopen) = match heard {
+            Ok(heard) => heard,
             Err(failed) => {
-                error!("cannot listen for SIGHUP: {failed}");
+                error!("cannot listen for SIGHUP and SIGUSR1: {failed}");
                 return;
             }
         };
@@ -100,6 +110,7 @@ impl BackgroundService for Supervisor {
                     self.reloader.reload();
                     watch.renew(&self.reloader, &changes);
                 }
+                _ = reopen.recv() => self.reopen(),
                 Some(()) = changed.recv() => {
                     let quiet = async { while timeout(SETTLE, changed.recv()).await.is_ok() {} };
                     let _ = timeout(SETTLED, quiet).await;

@@ -10,11 +10,16 @@ mod log;
 mod make;
 mod metrics;
 mod named;
+mod outlet;
 mod series;
+mod text;
 mod usage;
 
-pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed, WouldRefuse};
-pub use log::{escape_json, install};
+pub use access::{
+    ADMITTED, AccessLine, AccessLog, Field, Fields, Format, Lines, MAX_OBSERVED, Observed, Shape, WouldRefuse,
+};
+pub use log::{flush_log, install, log_level, lost_log_entries, set_log_format, set_log_level};
 pub use metrics::{DecidedBy, ReloadResult, Telemetry};
 pub use named::{LimitMetrics, RouteMetrics, ServiceMetrics};
+pub use outlet::Lost;
 pub use series::{Inventory, Names, Pairs};

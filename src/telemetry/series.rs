@@ -104,6 +104,8 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         "tollgate_build_info"
         | "tollgate_config_reloads_total"
         | "tollgate_shared_limit_decisions_total"
+        | "tollgate_access_lines_dropped_total"
+        | "tollgate_log_entries_dropped_total"
         | "tollgate_connections_refused_total"
         | "tollgate_connections_expired_total"
         | "tollgate_limit_entries" => Bound::Constant,

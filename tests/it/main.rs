@@ -20,6 +20,7 @@
 //! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `logs` — access lines and the process log: what is in them, and that nobody waits for them
 //! - `metrics` — how many series there are, and whether dashboard and rules know their names
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
@@ -48,6 +49,7 @@ mod guard;
 mod import;
 mod keys;
 mod limits;
+mod logs;
 mod metrics;
 mod observe;
 mod openapi;

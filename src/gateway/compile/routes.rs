@@ -21,6 +21,7 @@ use crate::policy::limit::Mark;
 use crate::policy::mode::{Mode, Modes};
 use crate::telemetry::Telemetry;
 
+use super::access_log::lines;
 use super::callers::Callers;
 use super::distinct::{Distinct, at};
 use super::documents::schema_fault;
@@ -140,6 +141,7 @@ impl RouteCompiler<'_> {
             response_headers,
             service_headers: if written.override_headers { ServiceHeaders::Pass } else { ServiceHeaders::Hide },
             response_model,
+            access_lines: lines(written.access_log.unwrap_or(self.config.access_log.lines)),
             metrics: self.telemetry.route(&written.name),
         };
         Some((route, host.ok()?))
