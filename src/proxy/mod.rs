@@ -20,13 +20,14 @@ mod passwords;
 mod plain;
 pub mod rehearse;
 mod reply;
+mod successor;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
@@ -58,6 +59,7 @@ pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
 pub use passwords::Passwords;
+pub use successor::{PATIENCE, Successor};
 
 /// What belongs to the process and outlives every generation.
 pub struct State {
@@ -69,6 +71,10 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// All limit counters.
     pub limiter: Arc<Limiter>,
+    /// The process that the counters were handed over to, while it decides.
+    pub successor: ArcSwapOption<Successor>,
+    /// Whether the process before still asks this one for decisions.
+    pub is_asked: AtomicBool,
     /// The counters that other gateways share, where they do.
     pub shared: Option<SharedLimits>,
     /// The clock of the limits.
@@ -103,6 +109,8 @@ impl State {
             stored_keys: None,
             telemetry,
             limiter: Limiter::new(),
+            successor: ArcSwapOption::empty(),
+            is_asked: AtomicBool::new(false),
             shared: None,
             clock: Clock::start(),
             connections: Arc::new(Connections::default()),

@@ -202,6 +202,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
             return Err(failed);
         }
     };
+    let counters = takeover.as_mut().and_then(Takeover::counters);
     let Prepared { state, reloader, public, admin, following, held, upgrade_socket } = prepared;
     let acceptance = Acceptance::new();
     let served = Arc::new(Notify::new());
@@ -223,6 +224,10 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession);
     add_task(&mut server, "supervisor", supervisor);
     let leave = signals::Leave::new(Arc::clone(&state), acceptance, served);
+    // Last, since requests of the process before wait meanwhile.
+    if let Some(counters) = counters {
+        counters.take(&state).map_err(StartError::Machine)?;
+    }
     server.run(RunArgs { shutdown_signal: Box::new(leave) });
     if let Some(keeper) = last_save {
         keeper.finish();

@@ -5,7 +5,8 @@
 //! while new requests are still served. Connections that are open but idle get [`LINGER`] to bring a last request, so
 //! that a client that reuses one at this moment is answered instead of reset. Once nothing is in flight, or half of
 //! `drain.timeout` is over, no new connection is let in; what is in flight then is answered, and the process leaves
-//! when it is, at the latest after `drain.timeout`. A second signal ends the wait.
+//! when it is, at the latest after `drain.timeout`. So long as the process before asks it for decisions on limits, it
+//! stays too. A second signal ends the wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,7 +59,8 @@ impl Leave {
         loop {
             let in_flight = self.state.in_flight.load(Ordering::Relaxed);
             let open = self.state.connections.open();
-            let rested = |since: Instant, time| in_flight == 0 && (open == 0 || since.elapsed() >= time);
+            let asked = self.state.is_asked.load(Ordering::Relaxed);
+            let rested = |since: Instant, time| in_flight == 0 && !asked && (open == 0 || since.elapsed() >= time);
             match closed {
                 Some(closed) if rested(closed, SETTLE) => {
                     info!("drained after {:.3}s", begun.elapsed().as_secs_f64());

@@ -104,7 +104,7 @@ fn stored(path: &Path) -> u64 {
 }
 
 /// A time zone in which it is between noon and one o'clock.
-fn noon() -> String {
+pub fn noon() -> String {
     let hour = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3600 % 24;
     match hour {
         12 => "UTC".to_owned(),

@@ -31,7 +31,7 @@ pub(super) struct Debt {
 }
 
 /// A compiled rate.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bucket {
     burst: u64,
     /// Units of one request.
@@ -91,6 +91,13 @@ impl Bucket {
         };
         let (one, drain) = units.into_iter().find(fits).unwrap_or(units[2]);
         Self { burst, one, drain, capacity: burst.saturating_mul(one).min(EXACT - 1), second: SHARED_SECOND }
+    }
+
+    /// One of the numbers that another process computed for its own; `None` when they cannot be a bucket's.
+    pub(super) fn of(burst: u64, one: u64, drain: u64) -> Option<Self> {
+        let capacity = burst.checked_mul(one)?;
+        let usable = capacity > 0 && drain > 0 && u32::try_from(drain).is_ok();
+        usable.then_some(Self { burst, one, drain, capacity, second: SECOND })
     }
 
     pub(super) fn burst(&self) -> u64 {

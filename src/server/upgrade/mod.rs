@@ -17,6 +17,7 @@
 //! Until the new process serves, nothing is given up: one that cannot start, does not speak in time or dies leaves the
 //! old one serving, and the command says why. Each says a line of JSON at a time (`Word`).
 
+mod counters;
 mod launch;
 mod new;
 mod old;
@@ -32,10 +33,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::proxy::State;
 
 use super::listeners::Held;
 use super::{Source, unit_directory};
 
+pub use counters::Counters;
 pub use launch::launch;
 pub use new::Takeover;
 
@@ -69,6 +72,17 @@ enum Word {
     TakeOver,
     /// The sockets beside this word, by the addresses they are bound to.
     Sockets(Vec<Socket>),
+    /// The new process can take over what limits have counted, on a connection of its own.
+    Counters {
+        /// What it understands.
+        format: u32,
+        /// How it lays counters out.
+        layout: u64,
+    },
+    /// So can the old one give; by these keys counters are laid out.
+    Keys([u64; 4]),
+    /// The new process is about to serve and wants the counters now. What follows is no word any longer.
+    HandOver,
     /// The new process serves.
     Serving,
     /// The old one leaves; this process is the gateway now.
@@ -117,12 +131,14 @@ impl Succession {
     ///
     /// # Errors
     /// What an operator should know; this process serves nevertheless.
-    pub fn complete(self) -> Result<(), String> {
+    pub fn complete(self, state: &Arc<State>) -> Result<(), String> {
         let finished = self.takeover.map(Takeover::finish).transpose();
         let before = finished.map_err(|failed| format!("upgrade: the process before may go on serving: {failed}"))?;
         let next = self.next;
         let started =
-            next.map_or(Ok(()), |(path, program, sockets)| Offer::start(&path, program, sockets, self.served));
+            next.map_or(Ok(()), |(path, program, sockets)| {
+            Offer::start(&path, program, sockets, self.served, Arc::clone(state))
+        });
         drop(before);
         started
     }
