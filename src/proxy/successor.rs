@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::policy::limit::handover::{Answer, Demands, Line, Page, Saying};
+use crate::policy::limit::handover::{Answer, Demands, Line, Page, Saying, Whose};
 use crate::policy::limit::{Clock, Limiter, Permit};
 
 /// How long a decision waits: while the counters are on their way, which takes milliseconds, or for a process that does
@@ -40,6 +40,7 @@ struct Open {
 
 struct Waiting {
     demands: Demands,
+    whose: Whose,
     answered: oneshot::Sender<(Answer, Permit)>,
 }
 
@@ -55,7 +56,7 @@ impl Successor {
 
     /// Asks it, and waits for the answer. `None`: it has ended, and the counters are here again.
     pub async fn ask(&self, demands: Demands) -> Option<(Answer, Permit)> {
-        let answer = self.put(demands)?;
+        let answer = self.put(demands, Whose::Own)?;
         let answered = timeout(PATIENCE, answer).await.ok().and_then(Result::ok);
         if answered.is_none() {
             self.end();
@@ -63,10 +64,10 @@ impl Successor {
         answered
     }
 
-    /// The same for a thread of its own. It has no patience: while nobody answers, one of those who have ends the wait
-    /// for all.
-    pub fn ask_blocking(&self, demands: Demands) -> Option<(Answer, Permit)> {
-        self.put(demands)?.blocking_recv().ok()
+    /// Passes a question of the process before on, and keeps the thread until there is an answer. Without patience: the
+    /// process before has it.
+    pub fn pass_on(&self, demands: Demands) -> Option<(Answer, Permit)> {
+        self.put(demands, Whose::Predecessors)?.blocking_recv().ok()
     }
 
     /// Leaves the decisions on a shard to it, and copies the counters; `None` when it has ended.
@@ -85,7 +86,7 @@ impl Successor {
             (waiting, open.line.asked(question))
         };
         let permit = match answer.is_grant() {
-            true => self.limiter.mirror(&waiting.demands, asked, self.clock.now()),
+            true => self.limiter.mirror(&waiting.demands, waiting.whose, asked, self.clock.now()),
             false => Permit::default(),
         };
         // Where nobody waits any longer, dropping the permit gives its places back.
@@ -108,13 +109,13 @@ impl Successor {
         self.open.lock().is_none()
     }
 
-    fn put(&self, demands: Demands) -> Option<oneshot::Receiver<(Answer, Permit)>> {
+    fn put(&self, demands: Demands, whose: Whose) -> Option<oneshot::Receiver<(Answer, Permit)>> {
         let mut open = self.open.lock();
         let open = open.as_mut()?;
         let (answered, answer) = oneshot::channel();
         let id = open.questions;
         open.questions += 1;
-        open.waiting.insert(id, Waiting { demands: demands.clone(), answered });
+        open.waiting.insert(id, Waiting { demands: demands.clone(), whose, answered });
         // Where nobody reads, somebody is about to end this.
         open.line.say(Saying::Question { id, demands });
         Some(answer)

@@ -97,7 +97,8 @@ impl Shared {
     }
 }
 
-fn stored(path: &Path) -> u64 {
+/// What this store says was used.
+pub fn stored(path: &Path) -> u64 {
     let mut used = 0;
     Store::open(path).unwrap().totals_since(0, |total| used += total.used).unwrap();
     used

@@ -220,7 +220,8 @@ impl Limiter {
             }
             return Ok(Err(Refused { standings, retry_after_seconds }));
         }
-        locked.commit(claims, &steps, moment);
+        locked.commit(&steps, moment);
+        locked.note(claims, &steps, moment);
         drop(locked);
         Ok(Ok(Granted { standings, permit: self.permit(&steps, None) }))
     }
@@ -364,13 +365,20 @@ impl Locked<'_> {
         self.0.iter().any(|(_, shard)| shard.line().is_some())
     }
 
-    /// What becomes of the counters, and the longest wait; zero when all pass. Nothing is written.
+    /// What becomes of the counters, and the longest wait; zero when all pass. Nothing is spent.
     fn weigh<C: Charge>(&mut self, charges: &[C], moment: Moment, mut tell: impl FnMut(&C, Outcome)) -> (Steps, u32) {
         let (mut steps, mut retry_after_seconds) = (Steps::new(), 0);
         for charge in charges {
             let number = charge.shard();
-            let step = self.shard(number).locate(number, charge.key(), &steps, moment);
-            let outcome = charge.terms(moment).weigh(step.before, charge.cost(), moment);
+            let terms = charge.terms(moment);
+            let mut step = self.shard(number).locate(number, charge.key(), &steps, moment);
+            let carried = terms.carried(step.before, moment);
+            if carried != step.before {
+                // Also where the request is refused: from now on the debt drains at these numbers.
+                (step.before, step.after) = (carried, carried);
+                self.shard(number).commit(&step, moment);
+            }
+            let outcome = terms.weigh(step.before, charge.cost(), moment);
             retry_after_seconds = retry_after_seconds.max(outcome.refusal.unwrap_or(0));
             steps.push(Step { after: outcome.state, ..step });
             tell(charge, outcome);
@@ -378,12 +386,15 @@ impl Locked<'_> {
         (steps, retry_after_seconds)
     }
 
-    /// Writes that, and notes what quotas used.
-    fn commit(&mut self, charges: &[impl Charge], steps: &[Step], moment: Moment) {
+    /// Writes that.
+    fn commit(&mut self, steps: &[Step], moment: Moment) {
+        steps.iter().for_each(|step| self.shard(step.shard).commit(step, moment));
+    }
+
+    /// Notes what quotas used, to be saved.
+    fn note(&mut self, charges: &[impl Charge], steps: &[Step], moment: Moment) {
         for (charge, step) in charges.iter().zip(steps) {
-            let shard = self.shard(step.shard);
-            shard.commit(step, moment);
-            shard.note(|| charge.key(), step, charge.cost(), moment);
+            self.shard(step.shard).note(|| charge.key(), step, charge.cost(), moment);
         }
     }
 

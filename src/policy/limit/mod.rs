@@ -5,15 +5,17 @@
 //! ([`Limit::concurrency`]). [`Limiter::decide`] weighs all limits of a request together: it passes all of them or
 //! spends nothing. Counters live in the process, a [`Limit`] in one generation; `identity` connects the two.
 //!
-//! A counter lives on over a reload while its identity stays, even when the number changes. A quota and concurrency keep
-//! what is used. A rate keeps its debt in time (how long until the bucket is full again), capped at what the new bucket
-//! can owe. A change of time zone ends the running window at the earlier of its old and its new end.
+//! A limit is the same over reloads and upgrades while its place in the file is: the plan or route, the list, the kind
+//! and the window. Then what is used stays used, whatever the numbers become: 100 used of `100/minute` leave 100 of
+//! `200/minute`, and none of `50/minute`, which owes no more than its burst. Another plan, route or window is another
+//! limit and begins anew. A change of time zone ends the running window at the earlier of its old and its new end.
 //!
-//! Time comes in from outside as [`Now`]. Rates and concurrency end with the process. Quotas can outlive it and be shared
-//! by processes with one store: [`Limiter::keep_journals`] notes what they use, so that somebody else can save it and
-//! merge what others saved (`server::store`); requests never wait for that. Such a quota is exact within a process; of
-//! what other processes admit it knows as soon as that was saved and merged. What another machine needs to
-//! keep all of them for many is in [`shared`].
+//! Time comes in from outside as [`Now`]. Rates and concurrency end with the last of the processes that take over from
+//! each other ([`handover`]). Quotas can outlive them and be shared by processes with one store:
+//! [`Limiter::keep_journals`] notes what they use, so that somebody else can save it and merge what others saved
+//! (`server::store`); requests never wait for that. Such a quota is exact within a process; of what other processes admit
+//! it knows as soon as that was saved and merged. What another machine needs to keep all of them for many is in
+//! [`shared`].
 
 pub mod handover;
 pub mod headers;
@@ -271,6 +273,14 @@ impl Terms {
                     if let State::Concurrency { in_flight, beside } = state { (in_flight, beside) } else { (0, 0) };
                 enter(in_flight, beside, max)
             }
+        }
+    }
+
+    /// A counter that was written at other numbers, as it is at these.
+    fn carried(self, state: State, moment: Moment) -> State {
+        match (self, state) {
+            (Self::Rate(bucket), State::Rate(debt)) => State::Rate(bucket.carried(debt, moment.monotonic)),
+            _ => state,
         }
     }
 

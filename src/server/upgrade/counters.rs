@@ -162,11 +162,20 @@ impl Counters {
         self.restore(state).map_err(|failed| format!("the counters of the process before: {failed}"))
     }
 
-    fn restore(mut self, state: &Arc<State>) -> io::Result<()> {
-        let begun = Instant::now();
+    /// Asks for them now: where they come, and what has come already.
+    ///
+    /// # Errors
+    /// When the process before is gone.
+    pub fn begin(mut self) -> io::Result<(UnixStream, Vec<u8>)> {
         self.channel.say(&Word::HandOver)?;
         let (stream, came) = self.channel.into_parts();
         stream.set_read_timeout(Some(proxy::PATIENCE))?;
+        Ok((stream, came))
+    }
+
+    fn restore(self, state: &Arc<State>) -> io::Result<()> {
+        let begun = Instant::now();
+        let (stream, came) = self.begin()?;
         let mut reader = BufReader::with_capacity(CHUNK, Cursor::new(came).chain(stream.try_clone()?));
         let mut predecessor = Predecessor::new(Arc::clone(&state.limiter));
         let mut entries = 0;
@@ -235,7 +244,7 @@ impl Desk {
                 Err(Moved) => self.flush()?,
             }
             let next = self.state.successor.load_full();
-            if let Some((answer, permit)) = next.and_then(|next| next.ask_blocking(demands.clone())) {
+            if let Some((answer, permit)) = next.and_then(|next| next.pass_on(demands.clone())) {
                 self.predecessor.granted(id, permit);
                 return Ok(answer);
             }
@@ -246,5 +255,70 @@ impl Desk {
         self.stream.write_all(&self.out)?;
         self.out.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What the new process makes of an old one that answers so, or hangs up.
+    fn asked(answer: &str) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut stream = listener.accept().unwrap().0;
+                let mut word = [0; 12];
+                stream.read_exact(&mut word).unwrap();
+                assert_eq!(&word, b"{\"counters\":");
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            Counters::ask(&path).map(|_| ())
+        })
+    }
+
+    #[test]
+    fn a_process_before_that_does_not_know_the_words_gives_nothing() {
+        let keys = handover::keys();
+        let known = format!("{{\"keys\":{keys:?}}}\n");
+        let others = format!("{{\"keys\":{:?}}}\n", keys.map(|key| key ^ 1));
+        let table = [
+            (&*known, ""),
+            (&others, "laid out already"),
+            ("", "does not hand its counters over"),
+            ("\"no_such_word\"\n", "does not hand its counters over"),
+            ("{\"failed\":{\"reason\":\"because\"}}\n", "because"),
+            ("\"serving\"\n", "says Serving"),
+        ];
+        for (answer, expected) in table {
+            let failed = asked(answer).err().unwrap_or_default();
+            assert!(failed.contains(expected) && failed.is_empty() == expected.is_empty(), "{answer}: {failed}");
+        }
+    }
+
+    #[test]
+    fn counters_are_promised_to_who_understands_them() {
+        let layout = handover::layout();
+        let table = [
+            (FORMAT, layout, Some(Word::HandOver), Some(true)),
+            (FORMAT, layout, None, Some(false)),
+            (FORMAT, layout, Some(Word::Serving), None),
+            (FORMAT + 1, layout, Some(Word::HandOver), Some(false)),
+            (FORMAT, layout ^ 1, Some(Word::HandOver), Some(false)),
+        ];
+        for (format, layout, word, expected) in table {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (mut ours, mut theirs) = (Channel::new(ours), Channel::new(theirs));
+            let case = format!("{format} {layout} {word:?}");
+            if let Some(word) = word {
+                theirs.say(&word).unwrap();
+            }
+            theirs.stream().shutdown(Shutdown::Write).unwrap();
+            assert_eq!(promise(&mut ours, format, layout).ok(), expected, "{case}");
+        }
     }
 }

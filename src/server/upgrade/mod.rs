@@ -3,14 +3,19 @@
 //! ```text
 //! tollgate upgrade ──"upgrade"──▶ old ──starts──▶ new
 //!                                 old ◀──"take over"── new
-//!                                 old ──listening sockets──▶ new      loads, binds what is new, serves
+//!                                 old ──listening sockets──▶ new      loads, binds what is new
+//!                                 old ══counters of limits══▶ new     serves
 //!                                 old ◀──"serving"── new
 //! tollgate upgrade ◀──"done"───── old                 stops accepting, drains, leaves
+//!                                 old ◀══decisions on limits══ new    until then
 //! ```
 //!
 //! All of it goes over one Unix socket in a folder that only the gateway's user can enter; who connects is asked of the
 //! kernel besides: the same user or root, and for the sockets the very process that was started for it. The listening
 //! sockets are the same in both processes, so a connection that nobody has accepted yet is accepted by either.
+//!
+//! What limits have counted goes over a connection of its own (`counters`); a process of a version that cannot do so is
+//! taken over from nevertheless.
 //!
 //! The new process is nobody's child (`launch`), so that systemd takes it for the unit's main process.
 //!

@@ -107,6 +107,15 @@ pub struct Place {
     pub(super) key: Key,
 }
 
+/// Whose request it is: each process saves what its own requests use of quotas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// One of this process.
+    Own,
+    /// One that the process before asked about.
+    Predecessors,
+}
+
 /// A question that was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {

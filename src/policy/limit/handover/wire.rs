@@ -1,6 +1,6 @@
 //! Counters, questions and answers as bytes.
 //!
-//! Both ends are processes of one machine, so numbers go in its byte order, each in its full width: a counter is 42
+//! Both ends are processes of one machine, so numbers go in its byte order, each in its full width: a counter is 41
 //! bytes. Nothing is read that has no bound, and what makes no sense is an error, never a counter.
 
 use std::io::{self, Read};
@@ -147,7 +147,7 @@ impl Entry {
         let Key { limit, low, high } = self.key;
         let (tag, first, second) = match self.state {
             State::Fresh => (0, 0, 0),
-            State::Rate(Debt { until, part }) => (1, until, u64::from(part)),
+            State::Rate(Debt { until, part, pace }) => (1, until, u64::from(part) << 32 | u64::from(pace)),
             State::Quota(Spent { until, used }) => (2, until.cast_unsigned(), used),
             State::Concurrency { in_flight, beside } => (3, u64::from(in_flight), u64::from(beside)),
         };
@@ -159,7 +159,7 @@ impl Entry {
         let [limit, low, high, first, second] = numbers(from)?;
         let state = match tag & !OVERFLOW {
             0 => State::Fresh,
-            1 => State::Rate(Debt { until: first, part: bounded(second, u32::MAX)? }),
+            1 => State::Rate(Debt { until: first, part: (second >> 32) as u32, pace: second as u32 }),
             2 => State::Quota(Spent { until: first.cast_signed(), used: second }),
             3 => State::Concurrency { in_flight: bounded(first, u32::MAX)?, beside: bounded(second, u32::MAX)? },
             _ => return Err(nonsense()),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::super::handover::{Answer, Asked, Demand, Demands, Entry, Line, Page, Place, Told};
+use super::super::handover::{Answer, Asked, Demand, Demands, Entry, Line, Page, Place, Told, Whose};
 use super::super::rate::Debt;
 use super::super::shard;
 use super::super::table::{Key, Moment, State};
@@ -55,12 +55,16 @@ impl Limiter {
 
     /// Charges what the other process has granted, so that nothing is missing when the counters are taken back. The
     /// permit gives places back in both.
-    pub fn mirror(self: &Arc<Self>, demands: &[Demand], asked: Asked, now: Now) -> Permit {
+    pub fn mirror(self: &Arc<Self>, demands: &[Demand], whose: Whose, asked: Asked, now: Now) -> Permit {
         let moment = self.moment(now);
         let mut locked = self.lock(demands);
         let granted: Demands = demands.iter().map(Demand::granted).collect();
         let (steps, _) = locked.weigh(&granted, moment, |_, _| {});
-        locked.commit(&granted, &steps, moment);
+        locked.commit(&steps, moment);
+        match whose {
+            Whose::Own => locked.note(&granted, &steps, moment),
+            Whose::Predecessors => {}
+        }
         drop(locked);
         self.permit(&steps, Some(asked))
     }
@@ -89,8 +93,8 @@ impl Limiter {
             }
             return Ok((Answer { told, retry_after_seconds }, Permit::default()));
         }
-        // The journal is that of the process whose request it is.
-        steps.iter().for_each(|step| locked.shard(step.shard).commit(step, moment));
+        // Noted by the process whose request it is.
+        locked.commit(&steps, moment);
         drop(locked);
         Ok((Answer { told, retry_after_seconds }, self.permit(&steps, None)))
     }
@@ -120,8 +124,8 @@ impl Limiter {
 /// A counter of the process before by the clock of this one; nothing where it is over.
 fn here(state: State, epoch: u64, moment: Moment) -> State {
     let state = match state {
-        State::Rate(Debt { until, part }) => match until.checked_sub(epoch) {
-            Some(until) => State::Rate(Debt { until, part }),
+        State::Rate(debt) => match debt.until.checked_sub(epoch) {
+            Some(until) => State::Rate(Debt { until, ..debt }),
             None => State::Fresh,
         },
         other => other,

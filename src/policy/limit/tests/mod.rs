@@ -2,6 +2,7 @@
 
 mod adversary;
 mod calendar;
+mod handover;
 mod headers;
 mod properties;
 mod quota;
