@@ -52,7 +52,14 @@ pub(super) struct Step {
 
 impl Shard {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { own: Table::default(), overflow: Table::default(), capacity, overflow_hits: 0, journal: None, line: None }
+        Self {
+            own: Table::default(),
+            overflow: Table::default(),
+            capacity,
+            overflow_hits: 0,
+            journal: None,
+            line: None,
+        }
     }
 
     pub(super) fn entries(&self) -> usize {
@@ -153,9 +160,8 @@ impl Shard {
     /// Copies every counter that says something, and leaves the decisions to the other end of the line from now on.
     pub(super) fn hand_over(&mut self, line: Line, moment: Moment) -> Vec<Entry> {
         self.line = Some(line);
-        let said = |(key, state): (Key, State), overflow| {
-            (!state.is_fresh(moment)).then_some(Entry { overflow, key, state })
-        };
+        let said =
+            |(key, state): (Key, State), overflow| (!state.is_fresh(moment)).then_some(Entry { overflow, key, state });
         let own = self.own.entries().filter_map(|entry| said(entry, false));
         own.chain(self.overflow.entries().filter_map(|entry| said(entry, true))).collect()
     }

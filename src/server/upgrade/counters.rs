@@ -80,12 +80,7 @@ pub fn give(channel: Channel, state: &Arc<State>, number: u64) {
     }
 }
 
-fn speak(
-    stream: &UnixStream,
-    successor: &Arc<Successor>,
-    said: &Receiver<Saying>,
-    state: &State,
-) -> io::Result<()> {
+fn speak(stream: &UnixStream, successor: &Arc<Successor>, said: &Receiver<Saying>, state: &State) -> io::Result<()> {
     stream.set_write_timeout(Some(proxy::PATIENCE))?;
     stream.set_read_timeout(None)?;
     let (listening, answers, begun) = (stream.try_clone()?, Arc::clone(successor), Instant::now());

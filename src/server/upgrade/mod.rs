@@ -140,8 +140,7 @@ impl Succession {
         let finished = self.takeover.map(Takeover::finish).transpose();
         let before = finished.map_err(|failed| format!("upgrade: the process before may go on serving: {failed}"))?;
         let next = self.next;
-        let started =
-            next.map_or(Ok(()), |(path, program, sockets)| {
+        let started = next.map_or(Ok(()), |(path, program, sockets)| {
             Offer::start(&path, program, sockets, self.served, Arc::clone(state))
         });
         drop(before);

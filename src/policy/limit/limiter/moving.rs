@@ -73,11 +73,7 @@ impl Limiter {
     ///
     /// # Errors
     /// When the counters have moved on.
-    pub(in super::super) fn answer(
-        self: &Arc<Self>,
-        demands: &[Demand],
-        now: Now,
-    ) -> Result<(Answer, Permit), Moved> {
+    pub(in super::super) fn answer(self: &Arc<Self>, demands: &[Demand], now: Now) -> Result<(Answer, Permit), Moved> {
         let moment = self.moment(now);
         let mut locked = self.lock(demands);
         if locked.is_moved() {
