@@ -11,6 +11,7 @@
 mod ask;
 mod authenticate;
 mod authorise;
+mod here;
 mod message;
 mod observe;
 mod password;
@@ -324,7 +325,7 @@ async fn limit(
         return Ok(None);
     }
     let decided = match &state.shared {
-        None => state.limiter.decide(&claims, now).map(|granted| counted(counters, granted)),
+        None => here::decide(state, &claims, now).await.map(|granted| counted(counters, granted)),
         Some(limits) => Box::pin(shared::decide(state, limits, counters, &claims, now)).await?,
     };
     match decided {

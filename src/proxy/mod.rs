@@ -21,6 +21,7 @@ mod plain;
 mod pulse;
 pub mod rehearse;
 mod reply;
+mod successor;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
 pub use passwords::Passwords;
 pub use pulse::Pulse;
+pub use successor::{PATIENCE, Successor};
 
 /// What belongs to the process and outlives every generation.
 pub struct State {
@@ -71,6 +73,10 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// All limit counters.
     pub limiter: Arc<Limiter>,
+    /// The process that the counters were handed over to, while it decides.
+    pub successor: ArcSwapOption<Successor>,
+    /// Whether the process before still asks this one for decisions.
+    pub is_asked: AtomicBool,
     /// The counters that other gateways share, where they do.
     pub shared: Option<SharedLimits>,
     /// The clock of the limits.
@@ -107,6 +113,8 @@ impl State {
             stored_keys: None,
             telemetry,
             limiter: Limiter::new(),
+            successor: ArcSwapOption::empty(),
+            is_asked: AtomicBool::new(false),
             shared: None,
             clock: Clock::start(),
             connections: Arc::new(Connections::default()),

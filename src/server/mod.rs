@@ -215,6 +215,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
             return Err(failed);
         }
     };
+    let counters = takeover.as_mut().and_then(Takeover::counters);
     let Prepared { state, reloader, public, admin, following, held, upgrade_socket } = prepared;
     let (clients, operators) = (Acceptance::new(), Acceptance::new());
     let kept = signals::Kept::of(&public);
@@ -240,6 +241,10 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession, Arc::clone(&herald));
     add_task(&mut server, "supervisor", supervisor);
     let leave = signals::Leave { state: Arc::clone(&state), clients, operators, kept, served, herald };
+    // Last, since requests of the process before wait meanwhile.
+    if let Some(counters) = counters {
+        counters.take(&state).map_err(StartError::Machine)?;
+    }
     server.run(RunArgs { shutdown_signal: Box::new(leave) });
     if let Some(keeper) = last_save {
         keeper.finish();

@@ -8,7 +8,8 @@
 //! Connections that are open but idle get [`LINGER`] to bring a last request, so that a client that reuses one at this
 //! moment is answered instead of reset: HTTP/1.1 has no other way to tell them. Once nothing is in flight, or half of
 //! `drain.timeout` is over, no new connection is let in; what is in flight then is answered, and the process leaves when
-//! it is, at the latest after `drain.timeout`. A second signal ends the wait.
+//! it is, at the latest after `drain.timeout`. So long as the process before asks it for decisions on limits, it stays too.
+//! A second signal ends the wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -95,7 +96,8 @@ impl Leave {
         loop {
             let in_flight = self.state.in_flight.load(Ordering::Relaxed);
             let open = self.state.connections.open();
-            let rested = |since: Instant, time| in_flight == 0 && (open == 0 || since.elapsed() >= time);
+            let asked = self.state.is_asked.load(Ordering::Relaxed);
+            let rested = |since: Instant, time| in_flight == 0 && !asked && (open == 0 || since.elapsed() >= time);
             if told.is_none_or(|(number, at)| number != in_flight && at.elapsed() >= TELL_EVERY) {
                 self.herald.draining(in_flight);
                 told = Some((in_flight, Instant::now()));

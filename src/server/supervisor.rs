@@ -66,7 +66,7 @@ impl Supervisor {
             took.as_secs_f64() * 1e3
         );
         // First, since systemd hears only whom the process before has named as the main one.
-        if let Some(Err(failed)) = self.succession.lock().take().map(Succession::complete) {
+        if let Some(Err(failed)) = self.succession.lock().take().map(|succession| succession.complete(&self.state)) {
             error!("{failed}");
         }
         self.herald.ready(&gateway);

@@ -1,6 +1,8 @@
 //! A new process takes over from a running one: no connection is refused, no request is cut, and what cannot take over
 //! changes nothing.
 
+mod counters;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
