@@ -2,6 +2,7 @@
 //! changes nothing.
 
 mod counters;
+mod endurance;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -57,10 +58,15 @@ impl Line {
 
     /// Where the latest process listens for clients.
     fn listening(&self) -> Vec<SocketAddr> {
+        self.listening_as("public")
+    }
+
+    /// Where the latest process listens for those.
+    fn listening_as(&self, whom: &str) -> Vec<SocketAddr> {
         let log = self.log();
         // Each says where it listens before it is ready.
         let latest = log.trim_end().rsplit("upgrades are asked for at").nth(1).unwrap_or_default();
-        let lines = latest.lines().filter(|line| line.contains("listener=public"));
+        let lines = latest.lines().filter(|line| line.contains(&format!("listener={whom}")));
         lines.map(|line| line.split("address=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()).collect()
     }
 
@@ -81,6 +87,20 @@ impl Line {
             self.pid = pid;
         }
         done
+    }
+
+    /// The same with a file that may not tell where the socket is. Exit code and what was said.
+    fn upgrade_at_socket(&self) -> (Option<i32>, String) {
+        let socket = self.at("run/upgrade.sock");
+        let done = program().arg("upgrade").arg(self.at("tollgate.yaml")).arg("--socket").arg(socket).output();
+        said(&done.expect("run the program"))
+    }
+
+    /// Runs `tollgate reload`. Exit code and what was said.
+    fn reload(&self) -> (Option<i32>, String) {
+        let admin = self.listening_as("admin")[0].to_string();
+        let done = program().arg("reload").arg(self.at("tollgate.yaml")).args(["--admin", &admin]).output();
+        said(&done.expect("run the program"))
     }
 
     /// Whose child a process is.
@@ -216,10 +236,7 @@ fn what_cannot_take_over_changes_nothing() {
     let genuine = program().get_program().to_owned();
     for (make, expected) in faults {
         make();
-        let (code, text) = {
-            let done = program().arg("upgrade").arg(&file).args(["--socket"]).arg(line.at("run/upgrade.sock")).output();
-            said(&done.expect("run the program"))
-        };
+        let (code, text) = line.upgrade_at_socket();
         assert_eq!(code, Some(1), "{expected}: {text}");
         assert!(text.contains(expected) && text.contains("the running process goes on"), "{expected}: {text}");
         assert!(Line::is_alive(first));
