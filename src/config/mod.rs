@@ -42,7 +42,7 @@ pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
 pub use route::{
     Auth, Body, Defaults, Document, DocumentedResponse, EncodedSlash, HeaderChanges, Mode, Parameter, Public,
-    RequestHeaderChanges, Route, RouteLimit, Undeclared,
+    RequestHeaderChanges, Route, RouteLimit, RouteTimeouts, Undeclared,
 };
 pub use schema::json_schema;
 pub use schema_files::{SchemaFile, SchemaFiles};

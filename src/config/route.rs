@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authorisation::{Allow, Modes};
 use super::schema;
-use super::values::{self, FieldName, LimitBy, Parameters, Rate, Size};
+use super::values::{self, Duration, FieldName, LimitBy, Parameters, Rate, Size};
 
 /// What holds for every route that does not say otherwise.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -146,6 +146,9 @@ pub struct Route {
     /// How many requests one request counts for in rates and quotas.
     #[serde(default = "default_cost")]
     pub cost: u32,
+    /// How long the service may be silent here, instead of what it says itself.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
     /// Changes to the headers the service gets.
     #[serde(default)]
     pub request_headers: RequestHeaderChanges,
@@ -240,6 +243,14 @@ pub struct Parameter {
     /// Everything else: the schema as written.
     #[serde(flatten)]
     pub schema: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How long a service may be silent on one route.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// The longest silence within a reply: that between two events of a stream.
+    pub idle: Option<Duration>,
 }
 
 /// One limit of a route.

@@ -41,7 +41,7 @@ use crate::telemetry::{Inventory, RouteMetrics};
 pub use compile::{Surroundings, compile, judge, openapi};
 pub use limit_counters::LimitCounters;
 pub use router::Router;
-pub use service::{HostHeader, Service, Target, lookup};
+pub use service::{HostHeader, Service, Target, Timeouts, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};
 
 /// The methods that a route may declare. CONNECT and TRACE are not among them: a gateway has no use for either, and
@@ -206,6 +206,8 @@ pub struct Route {
     pub cost: u32,
     /// Largest body, in bytes.
     pub max_body: u64,
+    /// How long its service may take here.
+    pub timeouts: Timeouts,
     /// Which of the client's fields reach the service; `None`: all that nothing strips.
     pub allowed_headers: Option<AllowList>,
     /// Changes to what the service gets.

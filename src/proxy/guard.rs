@@ -11,14 +11,20 @@
 //! closed. In BUSY the timeouts of body and service hold instead. The deadlines are those of the generation that
 //! was current when the connection came.
 //!
+//! pingora knows one timeout for all reads of a service's reply, and a route two. It gets the longer one, and the guard
+//! keeps the shorter: a connection that is busy with a reply ([`Phase::Reply`]) is looked at for as long as its client
+//! may still leave.
+//!
 //! Invariant: a connection is counted from [`Connections::enter`] until its [`Entry`] is dropped, whatever happens.
+
+mod watch;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -34,7 +40,7 @@ use pingora::protocols::{
 use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
+use tokio::sync::watch::{Sender, channel};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::gateway::ConnectionLimits;
@@ -42,6 +48,10 @@ use crate::gateway::ConnectionLimits;
 use super::Proxy;
 use super::client::Address;
 use super::occasion::{Occasion, Serving};
+
+pub use watch::Watch;
+
+use watch::Phase;
 
 /// The open connections of the process.
 #[derive(Debug, Default)]
@@ -139,13 +149,13 @@ pub struct GuardedApp<O = Serving> {
     /// Never says a word: pingora closes idle connections the moment that it is told to leave, and with them loses the
     /// requests that are on their way. When a connection ends is for the drain to say. For the same reason the proxy's
     /// own `cleanup` is not called when its last listener ends.
-    steady: (watch::Sender<bool>, ShutdownWatch),
+    steady: (Sender<bool>, ShutdownWatch),
 }
 
 impl<O: Occasion> GuardedApp<O> {
     /// Puts the guard before a proxy; both share one state.
     pub fn new(inner: HttpProxy<Proxy<O>>, proxy: Proxy<O>) -> Self {
-        Self { inner: Arc::new(inner), proxy, steady: watch::channel(false) }
+        Self { inner: Arc::new(inner), proxy, steady: channel(false) }
     }
 }
 
@@ -190,33 +200,29 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
     }
 }
 
-/// Between requests; the idle deadline runs.
-const IDLE: u8 = 0;
-/// Within a header; the header deadline runs.
-const HEADER: u8 = 1;
-/// Within a request; no deadline here.
-const BUSY: u8 = 2;
-/// No deadline has been armed.
-const NEVER: u8 = u8::MAX;
-
 /// The other end of a session's connection.
 pub fn peer(session: &Session) -> Address {
     guarded(session).map(|guarded| guarded.peer.clone()).unwrap_or_default()
 }
 
+/// What the connection of a session waits for.
+pub fn watch(session: &Session) -> Option<Arc<Watch>> {
+    guarded(session).map(|guarded| Arc::clone(&guarded.watch))
+}
+
 /// Marks the connection of a session as busy with a request.
 pub fn mark_busy(session: &Session) {
-    set_phase(session, BUSY);
+    enter(session, Phase::Busy);
 }
 
 /// Marks the connection of a session as waiting for the next request.
 pub fn mark_idle(session: &Session) {
-    set_phase(session, IDLE);
+    enter(session, Phase::Idle);
 }
 
-fn set_phase(session: &Session, phase: u8) {
+fn enter(session: &Session, phase: Phase) {
     if let Some(guarded) = guarded(session) {
-        guarded.phase.store(phase, Ordering::Relaxed);
+        guarded.watch.enter(phase);
     }
 }
 
@@ -228,10 +234,10 @@ fn guarded(session: &Session) -> Option<&Guarded> {
 pub struct Guarded {
     io: Stream,
     peer: Address,
-    phase: AtomicU8,
+    watch: Arc<Watch>,
     limits: ConnectionLimits,
-    /// The phase for which `due` holds.
-    armed: u8,
+    /// The phase and turn for which `due` holds.
+    armed: Option<(Phase, u32)>,
     due: Instant,
     /// Fires when `due` is reached or before. A connection that is never idle for long keeps one timer for many
     /// requests: it is moved only when it fires too early, or would fire too late.
@@ -242,7 +248,7 @@ pub struct Guarded {
 
 impl std::fmt::Debug for Guarded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guarded").field("phase", &self.phase).finish_non_exhaustive()
+        f.debug_struct("Guarded").field("watch", &self.watch).finish_non_exhaustive()
     }
 }
 
@@ -254,9 +260,9 @@ impl Guarded {
         Self {
             io,
             peer,
-            phase: AtomicU8::new(IDLE),
+            watch: Arc::default(),
             limits,
-            armed: NEVER,
+            armed: None,
             due: Instant::now(),
             timer: None,
             state,
@@ -265,11 +271,10 @@ impl Guarded {
     }
 
     /// Waits for the deadline of a phase: Pending while there is time.
-    fn poll_deadline(&mut self, phase: u8, context: &mut Context<'_>) -> Poll<io::Error> {
-        let limit = if phase == IDLE { self.limits.idle_timeout } else { self.limits.header_timeout };
-        if self.armed != phase {
+    fn poll_deadline(&mut self, armed: (Phase, u32), limit: Duration, context: &mut Context<'_>) -> Poll<()> {
+        if self.armed != Some(armed) {
             self.due = Instant::now() + limit;
-            self.armed = phase;
+            self.armed = Some(armed);
         }
         let due = self.due;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -281,36 +286,54 @@ impl Guarded {
             timer.as_mut().reset(due);
             ready!(timer.as_mut().poll(context));
         }
-        let label = if phase == IDLE { "idle" } else { "header" };
+        Poll::Ready(())
+    }
+
+    /// Ends a connection that brings no request in time.
+    fn expire(&mut self, phase: Phase, context: &mut Context<'_>) {
+        let label = if phase == Phase::Idle { "idle" } else { "header" };
         self.state.telemetry.connections_expired.with_label_values(&[label]).inc();
-        if phase == HEADER {
+        if phase == Phase::Header {
             // Courtesy, without waiting: a client that cannot take it learns it from the closed connection.
             if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, REQUEST_TIMEOUT) {
                 let _ = Pin::new(&mut self.io).poll_flush(context);
             }
         }
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "guard deadline"))
     }
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = &mut *self;
-        let before = buf.filled().len();
+        let (before, room) = (buf.filled().len(), buf.remaining());
         let read = Pin::new(&mut me.io).poll_read(context, buf);
-        let phase = me.phase.load(Ordering::Relaxed);
+        let (phase, turn) = me.watch.now();
         if read.is_ready() {
-            if phase == IDLE && buf.filled().len() > before {
-                me.phase.store(HEADER, Ordering::Relaxed);
-                me.armed = NEVER;
+            match phase {
+                Phase::Idle if buf.filled().len() > before => me.watch.enter(Phase::Header),
+                // The client goes on with its body.
+                Phase::Reply => me.armed = None,
+                Phase::Idle | Phase::Header | Phase::Busy | Phase::Silent => {}
             }
             return read;
         }
-        if phase == BUSY {
-            me.armed = NEVER;
-            return Poll::Pending;
+        let limit = match phase {
+            Phase::Idle => me.limits.idle_timeout,
+            Phase::Header => me.limits.header_timeout,
+            // pingora looks with one byte of room whether a client has left that has sent everything: until then the
+            // service does not owe a reply, and a client that does not go on has a deadline of its own.
+            Phase::Reply if room == 1 => me.watch.silence(),
+            Phase::Busy | Phase::Reply | Phase::Silent => {
+                me.armed = None;
+                return Poll::Pending;
+            }
+        };
+        ready!(me.poll_deadline((phase, turn), limit, context));
+        match phase {
+            Phase::Reply => me.watch.enter(Phase::Silent),
+            _ => me.expire(phase, context),
         }
-        me.poll_deadline(phase, context).map(Err)
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "guard deadline")))
     }
 }
 

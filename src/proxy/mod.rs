@@ -242,6 +242,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
         guard::mark_busy(session);
+        exchange.watch = guard::watch(session);
         session.as_mut().set_pipelining_enabled(true);
         let silence = exchange.gateway.request_limits.body_timeout;
         session.set_read_timeout(Some(silence));
@@ -268,13 +269,16 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
-        let service = &admission(exchange)?.route.service;
+        let route = &admission(exchange)?.route;
+        let service = &route.service;
         let target = service.next_target().ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
         })?;
+        let timeouts = route.timeouts;
         exchange.attempts += 1;
         exchange.service.contacted = Some(exchange.started.elapsed());
         let mut peer = Box::new(target.peer.clone());
+        peer.options.read_timeout = Some(timeouts.longest_silence());
         if matches!(admission(exchange)?.body, AdmittedBody::None) {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
             peer.options.write_timeout = None;
@@ -295,6 +299,8 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
         let admission = admission(exchange)?;
+        let timeouts = &admission.route.timeouts;
+        exchange.expect(timeouts.response, Some(timeouts.longest_silence()));
         plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
@@ -355,6 +361,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
+        exchange.expect(route.timeouts.idle, Some(route.timeouts.longest_silence()));
         route.service.metrics.replied(response.status.as_u16());
         if let Some(hold) = exchange.hold.as_ref() {
             let method = &session.req_header().method;
@@ -368,8 +375,25 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         plain::edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }
 
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Option<Duration>> {
+        if let Some(watch) = &exchange.watch {
+            watch.heard();
+        }
+        Ok(None)
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
         Self::restore(session, exchange);
+        let silent = exchange.watch.as_ref().is_some_and(|watch| watch.was_silent());
+        // The guard noticed it on the client's side.
+        let silence = silent.then(|| Error::new_up(ErrorType::ReadTimedout));
+        let error = silence.as_deref().unwrap_or(error);
         exchange.cause = Some(cause(error));
         let gone = *error.esource() == ErrorSource::Downstream
             && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError);

@@ -23,6 +23,7 @@
 //! - `metrics` — how many series there are, and whether dashboard and rules know their names
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
+//! - `streams` — event streams and WebSockets: through timeouts, reloads, upgrades and the end
 //! - `upgrade` — a new process takes over from a running one
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
@@ -58,6 +59,7 @@ mod raw;
 mod reload;
 mod schema;
 mod shared;
+mod streams;
 mod suite;
 mod tokens;
 mod upgrade;

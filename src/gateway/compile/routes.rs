@@ -13,7 +13,7 @@ use http::Method;
 use crate::config::{self, Config, Parameter, Parameters, Place, Problem, Report, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::template::{Template, TemplateFault};
-use crate::gateway::{EncodedSlash, METHODS, Route, Router, ServiceHeaders, ServicePath};
+use crate::gateway::{EncodedSlash, METHODS, Route, Router, ServiceHeaders, ServicePath, Timeouts};
 use crate::policy::contract::{
     Contract, Declared, PathContract, Position, QueryContract, SchemaFault, TextParameter, Undeclared, Weight,
 };
@@ -111,13 +111,16 @@ impl RouteCompiler<'_> {
         }
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
         let path = self.path(&template, in_path)?;
+        let service = service?;
+        let idle = written.timeouts.idle.map_or(service.timeouts.idle, config::Duration::get);
         let route = Route {
             name: written.name.as_str().into(),
             methods,
             host: written.host.as_deref().map(Into::into),
             gateway_path: written.gateway_path.as_str().into(),
             service_path_text: written.service_path.as_deref().unwrap_or(&written.gateway_path).into(),
-            service: service?,
+            timeouts: Timeouts { idle, ..service.timeouts },
+            service,
             service_path: service_path?,
             template,
             encoded_slash: match written.encoded_slash {
