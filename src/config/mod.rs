@@ -25,6 +25,7 @@ mod schema_files;
 mod service;
 mod serving;
 mod values;
+mod websocket;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
@@ -52,6 +53,7 @@ pub use serving::{
     Store, Upgrade,
 };
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
+pub use websocket::{Origins, Websocket, WebsocketRules};
 
 /// A whole configuration file, version 1.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::authorisation::{Allow, Modes};
 use super::schema;
 use super::values::{self, Duration, FieldName, LimitBy, Parameters, Rate, Size};
+use super::websocket::Websocket;
 
 /// What holds for every route that does not say otherwise.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -117,6 +118,9 @@ pub struct Route {
     /// Fields of a form, urlencoded or multipart; with a `type: file` among them multipart only.
     #[serde(default)]
     pub form_params: Option<IndexMap<String, Parameter>>,
+    /// `true`: the route takes WebSockets, and nothing else. A mapping says from which pages and for how long.
+    #[serde(default)]
+    pub websocket: Websocket,
     /// `any`: the body streams through unchecked; or the schema of a whole JSON document.
     #[serde(default)]
     pub body: Option<Body>,

@@ -17,7 +17,7 @@ use crate::store::shared::SharedPermit;
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
-use super::guard::Watch;
+use super::guard::{Entered, Watch};
 use super::reply::model::Hold;
 
 /// pingora's CTX.
@@ -32,6 +32,8 @@ pub struct Exchange {
     pub client: Address,
     /// The other end of the connection.
     pub peer_address: Address,
+    /// The WebSocket that it has become.
+    pub tunnel: Option<Entered>,
     /// What its connection waits for.
     pub watch: Option<Arc<Watch>>,
     /// Whether the peer is a trusted proxy.
@@ -181,6 +183,7 @@ impl Exchange {
             at: SystemTime::now(),
             client: Address::default(),
             peer_address: Address::default(),
+            tunnel: None,
             watch: None,
             peer: Peer::Stranger,
             id: RequestId::default(),

@@ -13,23 +13,20 @@
 //!
 //! pingora knows one timeout for all reads of a service's reply, and a route two. It gets the longer one, and the guard
 //! keeps the shorter: a connection that is busy with a reply ([`Phase::Reply`]) is looked at for as long as its client
-//! may still leave.
-//!
-//! Invariant: a connection is counted from [`Connections::enter`] until its [`Entry`] is dropped, whatever happens.
+//! may still leave. A connection that has become a WebSocket is ended here too, see `tunnel`.
 
+mod connections;
+mod frames;
+mod tunnel;
 mod watch;
 
-use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use pingora::apps::ServerApp;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::TlsRef;
@@ -49,98 +46,14 @@ use super::Proxy;
 use super::client::Address;
 use super::occasion::{Occasion, Serving};
 
+pub use connections::Connections;
+pub use tunnel::{Entered, Terms, Tunnels};
 pub use watch::Watch;
 
+use connections::Entry;
+use frames::{CLOSE_CLIENT, CLOSE_SERVICE};
+use tunnel::{Ending, GOODBYE, Stage, Tunnel};
 use watch::Phase;
-
-/// The open connections of the process.
-#[derive(Debug, Default)]
-pub struct Connections {
-    open: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-    closed: AtomicBool,
-}
-
-/// Why a connection is closed at accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// `max_connections` is reached.
-    Total,
-    /// `max_connections_per_address` is reached.
-    Address,
-    /// The process is about to leave.
-    Leaving,
-}
-
-impl Full {
-    /// The metric label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Address => "address",
-            Self::Leaving => "leaving",
-        }
-    }
-}
-
-/// One counted connection.
-#[derive(Debug)]
-pub struct Entry {
-    connections: Arc<Connections>,
-    address: Option<IpAddr>,
-}
-
-impl Connections {
-    /// Counts a connection, if there is room.
-    ///
-    /// # Errors
-    /// Which cap is reached; nothing is counted then.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, limits: &ConnectionLimits) -> Result<Entry, Full> {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(Full::Leaving);
-        }
-        let count = |open: usize| (open < limits.max_connections).then_some(open + 1);
-        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_err() {
-            return Err(Full::Total);
-        }
-        // From here on dropping the entry undoes the count.
-        let mut entry = Entry { connections: Arc::clone(self), address: None };
-        if let (Some(max), Some(address)) = (limits.max_per_address, address) {
-            let mut by_address = self.by_address.lock();
-            let open = by_address.entry(address).or_default();
-            if *open >= max {
-                return Err(Full::Address);
-            }
-            *open += 1;
-            entry.address = Some(address);
-        }
-        Ok(entry)
-    }
-
-    /// Lets no further connection in.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-    }
-
-    /// Number of open connections.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.connections.open.fetch_sub(1, Ordering::Relaxed);
-        let Some(address) = self.address else { return };
-        let mut by_address = self.connections.by_address.lock();
-        if let Some(open) = by_address.get_mut(&address) {
-            *open -= 1;
-            if *open == 0 {
-                by_address.remove(&address);
-            }
-        }
-    }
-}
 
 /// pingora's HTTP proxy behind the guard.
 pub struct GuardedApp<O = Serving> {
@@ -242,6 +155,8 @@ pub struct Guarded {
     /// Fires when `due` is reached or before. A connection that is never idle for long keeps one timer for many
     /// requests: it is moved only when it fires too early, or would fire too late.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Where the connection has become a WebSocket.
+    tunnel: Option<Box<Tunnel>>,
     state: Arc<super::State>,
     _entry: Entry,
 }
@@ -265,6 +180,7 @@ impl Guarded {
             armed: None,
             due: Instant::now(),
             timer: None,
+            tunnel: None,
             state,
             _entry: entry,
         }
@@ -276,7 +192,10 @@ impl Guarded {
             self.due = Instant::now() + limit;
             self.armed = Some(armed);
         }
-        let due = self.due;
+        self.poll_timer(self.due, context)
+    }
+
+    fn poll_timer(&mut self, due: Instant, context: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);
@@ -287,6 +206,92 @@ impl Guarded {
             ready!(timer.as_mut().poll(context));
         }
         Poll::Ready(())
+    }
+
+    /// The WebSocket that the connection has become, from the header of its 101 on.
+    fn settle(&mut self) -> Option<Box<Tunnel>> {
+        if self.watch.now().0 != Phase::Tunnel {
+            return None;
+        }
+        self.tunnel.take().or_else(|| Some(Box::new(Tunnel::new(self.watch.take_terms()?))))
+    }
+
+    /// Reads what comes through a WebSocket, and ends it when it is time.
+    fn poll_tunnel(
+        &mut self,
+        tunnel: &mut Tunnel,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if tunnel.stage != Stage::Open {
+            return self.poll_end(tunnel, context, buf);
+        }
+        self.watch.park(context);
+        let ending = match self.watch.ending() {
+            Some(ending) => ending,
+            None => {
+                let before = buf.filled().len();
+                let read = Pin::new(&mut self.io).poll_read(context, buf);
+                if read.is_ready() {
+                    tunnel.from_client.pass(&buf.filled()[before..]);
+                    self.armed = None;
+                    return read;
+                }
+                ready!(self.poll_terms(tunnel.terms, context))
+            }
+        };
+        self.watch.end(ending);
+        if tunnel.to_client.may_close()
+            && let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, &CLOSE_CLIENT)
+        {
+            let _ = Pin::new(&mut self.io).poll_flush(context);
+        }
+        tunnel.stage = Stage::TellService;
+        self.poll_end(tunnel, context, buf)
+    }
+
+    /// Waits until a WebSocket has been idle, or alive, for long enough.
+    fn poll_terms(&mut self, terms: Terms, context: &mut Context<'_>) -> Poll<Ending> {
+        let armed = Some(self.watch.now());
+        if self.armed != armed {
+            self.due = Instant::now() + terms.idle;
+            self.armed = armed;
+        }
+        let until = terms.until.filter(|until| *until < self.due);
+        ready!(self.poll_timer(until.unwrap_or(self.due), context));
+        Poll::Ready(if until.is_some() { Ending::Lifetime } else { Ending::Idle })
+    }
+
+    /// The service reads the last frame as if the client had sent it, and then the end.
+    fn poll_end(
+        &mut self,
+        tunnel: &mut Tunnel,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if tunnel.stage == Stage::TellService {
+            tunnel.stage = Stage::Goodbye(Instant::now() + GOODBYE);
+            if tunnel.from_client.may_close() && buf.remaining() >= CLOSE_SERVICE.len() {
+                buf.put_slice(&CLOSE_SERVICE);
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if let Stage::Goodbye(until) = tunnel.stage {
+            let mut left = [0; 1024];
+            while !tunnel.from_client.closed() {
+                let mut left = ReadBuf::new(&mut left);
+                match Pin::new(&mut self.io).poll_read(context, &mut left) {
+                    Poll::Ready(Ok(())) if !left.filled().is_empty() => tunnel.from_client.pass(left.filled()),
+                    Poll::Ready(_) => break,
+                    Poll::Pending => {
+                        ready!(self.poll_timer(until, context));
+                        break;
+                    }
+                }
+            }
+            tunnel.stage = Stage::Over;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Ends a connection that brings no request in time.
@@ -305,6 +310,11 @@ impl Guarded {
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = &mut *self;
+        if let Some(mut tunnel) = me.settle() {
+            let polled = me.poll_tunnel(&mut tunnel, context, buf);
+            me.tunnel = Some(tunnel);
+            return polled;
+        }
         let (before, room) = (buf.filled().len(), buf.remaining());
         let read = Pin::new(&mut me.io).poll_read(context, buf);
         let (phase, turn) = me.watch.now();
@@ -313,7 +323,7 @@ impl AsyncRead for Guarded {
                 Phase::Idle if buf.filled().len() > before => me.watch.enter(Phase::Header),
                 // The client goes on with its body.
                 Phase::Reply => me.armed = None,
-                Phase::Idle | Phase::Header | Phase::Busy | Phase::Silent => {}
+                _ => {}
             }
             return read;
         }
@@ -323,7 +333,7 @@ impl AsyncRead for Guarded {
             // pingora looks with one byte of room whether a client has left that has sent everything: until then the
             // service does not owe a reply, and a client that does not go on has a deadline of its own.
             Phase::Reply if room == 1 => me.watch.silence(),
-            Phase::Busy | Phase::Reply | Phase::Silent => {
+            Phase::Busy | Phase::Reply | Phase::Silent | Phase::Tunnel => {
                 me.armed = None;
                 return Poll::Pending;
             }
@@ -339,7 +349,17 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let Some(mut tunnel) = self.settle() else { return Pin::new(&mut self.io).poll_write(context, bytes) };
+        let written = match tunnel.stage {
+            Stage::Open => Pin::new(&mut self.io).poll_write(context, bytes),
+            // Behind the last frame there is nothing that a client would read.
+            Stage::TellService | Stage::Goodbye(_) | Stage::Over => Poll::Ready(Ok(bytes.len())),
+        };
+        if let Poll::Ready(Ok(count)) = written {
+            tunnel.to_client.pass(&bytes[..count]);
+        }
+        self.tunnel = Some(tunnel);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -355,6 +375,10 @@ impl AsyncWrite for Guarded {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.watch.now().0 == Phase::Tunnel {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |slice| slice));
+        }
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 
@@ -418,52 +442,3 @@ impl GetSocketDigest for Guarded {
 
 #[async_trait]
 impl Peek for Guarded {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits(total: usize, per_address: Option<usize>) -> ConnectionLimits {
-        ConnectionLimits {
-            header_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            max_connections: total,
-            max_per_address: per_address,
-        }
-    }
-
-    #[test]
-    fn a_cap_refuses_and_a_closed_connection_makes_room() {
-        let connections = Arc::new(Connections::default());
-        let (one, two) = (Some(IpAddr::from([192, 0, 2, 1])), Some(IpAddr::from([192, 0, 2, 2])));
-        let limits = limits(3, Some(2));
-        let first = connections.enter(one, &limits).unwrap();
-        let _second = connections.enter(one, &limits).unwrap();
-        assert_eq!(connections.enter(one, &limits).unwrap_err(), Full::Address);
-        let third = connections.enter(two, &limits).unwrap();
-        assert_eq!(connections.enter(two, &limits).unwrap_err(), Full::Total);
-        assert_eq!(connections.open(), 3);
-        drop(first);
-        drop(third);
-        let _fourth = connections.enter(one, &limits).unwrap();
-        assert_eq!(connections.open(), 2);
-    }
-
-    #[test]
-    fn nobody_comes_in_once_it_is_closed() {
-        let connections = Arc::new(Connections::default());
-        let _first = connections.enter(None, &limits(3, None)).unwrap();
-        connections.close();
-        assert_eq!(connections.enter(None, &limits(3, None)).unwrap_err(), Full::Leaving);
-        assert_eq!(connections.open(), 1);
-    }
-
-    #[test]
-    fn addresses_without_connections_are_forgotten() {
-        let connections = Arc::new(Connections::default());
-        for last in 0..=255 {
-            drop(connections.enter(Some(IpAddr::from([192, 0, 2, last])), &limits(10, Some(1))).unwrap());
-        }
-        assert!(connections.by_address.lock().is_empty());
-    }
-}

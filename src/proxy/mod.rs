@@ -50,13 +50,14 @@ use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
 use body::{BodyLimits, Lease, Store, Substitute};
 use exchange::{Asked, Exchange, InFlight, PassedOver};
+use guard::{Entered, Terms};
 use occasion::{Occasion, Serving};
 use reply::model;
 
 pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
-pub use guard::{Connections, GuardedApp};
+pub use guard::{Connections, GuardedApp, Tunnels};
 pub use passwords::Passwords;
 
 /// What belongs to the process and outlives every generation.
@@ -85,6 +86,8 @@ pub struct State {
     pub passwords: Passwords,
     /// Connections to those who are asked who calls.
     pub auth_services: AuthServices,
+    /// Open WebSockets.
+    pub tunnels: Arc<Tunnels>,
     /// Where access lines go.
     pub access: AccessLog,
     /// The listeners of clients.
@@ -111,6 +114,7 @@ impl State {
             keys: Arc::default(),
             passwords: Passwords::default(),
             auth_services: AuthServices::default(),
+            tunnels: Arc::default(),
             access,
             listeners: Vec::new(),
             draining: AtomicBool::new(false),
@@ -156,7 +160,12 @@ impl<O: Occasion> Proxy<O> {
     /// Everything between the header and the service. `Ok(None)` when the request is answered already.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
         let request = admit::Request::of(session, &exchange.gateway);
+        let upgrades = request.envelope.upgrades();
         let decision = admit::admit_on(&self.occasion, &self.state, &request, exchange).await;
+        if upgrades && !matches!(&decision, Ok(Decision::Forward(admission)) if admission.handshake.is_some()) {
+            // pingora upgrades whatever asks for it, and nothing else may.
+            session.req_header_mut().remove_header(&UPGRADE);
+        }
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
                 answer::options(session, exchange, allow).await?;
@@ -185,6 +194,10 @@ impl<O: Occasion> Proxy<O> {
         exchange.hold = admission.route.response_model.as_ref().map(|_| Arc::default());
         if exchange.hold.is_some() || !matches!(substitute, Substitute::Nothing) {
             exchange.slot = Some(body::swap_in(session, substitute, exchange.hold.clone()));
+        }
+        if admission.handshake.is_some() {
+            // A client has to wait for the 101. One that does not would keep the guard from seeing it leave.
+            session.as_mut().set_pipelining_enabled(false);
         }
         exchange.admission = Some(admission);
         Ok(None)
@@ -216,6 +229,23 @@ impl<O: Occasion> Proxy<O> {
         }
     }
 
+    /// Goes over to a WebSocket with a service that answers the client's handshake; nothing else may switch protocols.
+    fn tunnel(&self, session: &mut Session, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+        let admission = admission(exchange)?;
+        let route = Arc::clone(&admission.route);
+        let answered = admission.handshake.as_ref().is_some_and(|asked| asked.is_answered(&response.headers));
+        let (true, Some(websocket), Some(watch)) = (answered, &route.websocket, &exchange.watch) else {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "service switches protocols").into_up());
+        };
+        exchange.service.replied = Some(exchange.started.elapsed());
+        route.service.metrics.replied(response.status.as_u16());
+        session.set_read_timeout(None);
+        let until = websocket.max_lifetime.map(|time| tokio::time::Instant::now() + time);
+        watch.open(Terms { idle: websocket.idle_timeout, until });
+        exchange.tunnel = Some(self.state.tunnels.enter(watch, &websocket.metrics));
+        plain::edit_response(response, |headers| reply::switch(headers, exchange, &route))
+    }
+
     fn restore(session: &mut Session, exchange: &mut Exchange) {
         if let Some(slot) = exchange.slot.take() {
             body::swap_out(session, &slot);
@@ -226,6 +256,12 @@ impl<O: Occasion> Proxy<O> {
 /// An exchange past admission. Its absence in a later phase is a fault of the gateway.
 fn admission(exchange: &Exchange) -> Result<&Admission> {
     exchange.admission.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "request was not admitted"))
+}
+
+/// How long pingora may wait for each read of the service; `None`: the guard alone watches. pingora keeps the time that
+/// it was given first, and a WebSocket may be silent for longer than any reply.
+fn reads_within(admission: &Admission) -> Option<Duration> {
+    admission.handshake.is_none().then(|| admission.route.timeouts.longest_silence())
 }
 
 #[async_trait]
@@ -250,10 +286,6 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         if self.state.draining.load(Ordering::Relaxed) {
             session.set_keepalive(None);
         }
-        // No protocol but HTTP passes, so nothing is upgraded.
-        if session.req_header().headers.keys().any(|name| *name == UPGRADE) {
-            session.req_header_mut().remove_header(&UPGRADE);
-        }
         // Before pingora copies the header for the service.
         plain::forget_spelling(session.req_header_mut());
         Ok(())
@@ -274,12 +306,11 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         let target = service.next_target().ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
         })?;
-        let timeouts = route.timeouts;
         exchange.attempts += 1;
         exchange.service.contacted = Some(exchange.started.elapsed());
         let mut peer = Box::new(target.peer.clone());
-        peer.options.read_timeout = Some(timeouts.longest_silence());
-        if matches!(admission(exchange)?.body, AdmittedBody::None) {
+        peer.options.read_timeout = reads_within(admission(exchange)?);
+        if matches!(admission(exchange)?.body, AdmittedBody::None) && admission(exchange)?.handshake.is_none() {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
             peer.options.write_timeout = None;
         }
@@ -299,8 +330,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
         let admission = admission(exchange)?;
-        let timeouts = &admission.route.timeouts;
-        exchange.expect(timeouts.response, Some(timeouts.longest_silence()));
+        exchange.expect(admission.route.timeouts.response, reads_within(admission));
         plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
@@ -312,6 +342,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         _end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
+        if let (Some(tunnel), Some(bytes)) = (&exchange.tunnel, &body) {
+            tunnel.metrics.received(bytes.len() as u64);
+        }
         let admission = admission(exchange)?;
         if !matches!(admission.body, AdmittedBody::Streamed) {
             return Ok(());
@@ -348,8 +381,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked for it: `Upgrade` ends at the gateway.
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "service switches protocols").into_up());
+            return self.tunnel(session, response, exchange);
         }
         if response.status.is_informational() {
             return Ok(());
@@ -361,7 +393,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
-        exchange.expect(route.timeouts.idle, Some(route.timeouts.longest_silence()));
+        exchange.expect(route.timeouts.idle, reads_within(admission(exchange)?));
         route.service.metrics.replied(response.status.as_u16());
         if let Some(hold) = exchange.hold.as_ref() {
             let method = &session.req_header().method;
@@ -378,12 +410,15 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         _end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
         if let Some(watch) = &exchange.watch {
             watch.heard();
+        }
+        if let (Some(tunnel), Some(bytes)) = (&exchange.tunnel, body) {
+            tunnel.metrics.sent(bytes.len() as u64);
         }
         Ok(None)
     }
@@ -407,7 +442,10 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         // pingora drops the connection after an error; the client should know.
         session.set_keepalive(None);
         let code = rejection.status(exchange.gateway.format);
-        if session.response_written().is_none_or(|response| response.status.is_informational()) {
+        // What follows a 101 is no HTTP.
+        if exchange.tunnel.is_none()
+            && session.response_written().is_none_or(|response| response.status.is_informational())
+        {
             // When this fails the client is gone, and the access line says so by its missing status.
             let _ = answer::reject(session, exchange, &rejection).await;
         } else {
@@ -426,6 +464,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         self.record(session, error, exchange);
         self.occasion.over(exchange);
         // What the request held is free before its connection waits for the next one.
+        exchange.tunnel = None;
         exchange.trail.held = None;
         exchange.body_memory = None;
         exchange.in_flight = None;
@@ -464,7 +503,9 @@ impl<O: Occasion> Proxy<O> {
             (None, Some(docs)) => &docs.metrics,
             (None, None) => &gateway.unmatched,
         };
-        metrics.answered(status, total);
+        // That of a WebSocket is the time to its 101: how long it lived is no duration of a request.
+        let answered = if exchange.tunnel.is_some() { exchange.service.replied.unwrap_or(total) } else { total };
+        metrics.answered(status, answered);
         metrics.decided(decided);
         if let Some(reason) = exchange.rejected {
             metrics.rejected(reason);
@@ -478,7 +519,10 @@ impl<O: Occasion> Proxy<O> {
         if let Some(time) = service_time {
             metrics.served(time);
         }
-        if exchange.cause.is_none() {
+        let ending = exchange.tunnel.as_ref().and_then(Entered::ending);
+        if let Some(ending) = ending {
+            exchange.cause = Some(ending.cause().to_owned());
+        } else if exchange.cause.is_none() {
             exchange.cause = error.map(cause);
         }
         let Some(format) = gateway.access_format else { return };

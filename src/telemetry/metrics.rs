@@ -9,7 +9,10 @@ use std::sync::OnceLock;
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
 use super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
-use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
+use super::named::{
+    LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics, WEBSOCKET_DIRECTIONS,
+    WebsocketMetrics,
+};
 use super::series::{Families, Inventory};
 use super::usage::Usage;
 
@@ -47,6 +50,8 @@ pub struct Telemetry {
     service_seconds: HistogramVec,
     gateway_seconds: HistogramVec,
     route_info: IntGaugeVec,
+    websockets: IntGaugeVec,
+    websocket_bytes: IntCounterVec,
     service_replies: IntCounterVec,
     service_failures: IntCounterVec,
     service_connect_failures: IntCounterVec,
@@ -273,6 +278,18 @@ impl Telemetry {
                 &GATEWAY_BUCKETS,
             ),
             route_info: int_gauges(&registry, "tollgate_route_info", "The service of a route", &["route", "service"]),
+            websockets: int_gauges(
+                &registry,
+                "tollgate_websocket_connections",
+                "Open WebSockets, by route",
+                &["route"],
+            ),
+            websocket_bytes: counters(
+                &registry,
+                "tollgate_websocket_bytes_total",
+                "Bytes of WebSocket frames, by route, received from clients or sent to them",
+                &["route", "direction"],
+            ),
             service_replies: counters(
                 &registry,
                 "tollgate_service_replies_total",
@@ -439,6 +456,13 @@ impl Telemetry {
             service_seconds: self.service_seconds.with_label_values(&[name]),
             gateway_seconds: self.gateway_seconds.with_label_values(&[name]),
         }
+    }
+
+    /// The metrics of a route's WebSockets, to be kept with it.
+    pub fn websocket(&self, route: &str) -> WebsocketMetrics {
+        let [received, sent] =
+            WEBSOCKET_DIRECTIONS.map(|direction| self.websocket_bytes.with_label_values(&[route, direction]));
+        WebsocketMetrics { open: self.websockets.with_label_values(&[route]), received, sent }
     }
 
     /// The metrics of one service, to be kept with it.

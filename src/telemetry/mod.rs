@@ -16,5 +16,5 @@ mod usage;
 pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed, WouldRefuse};
 pub use log::{escape_json, install};
 pub use metrics::{DecidedBy, ReloadResult, Telemetry};
-pub use named::{LimitMetrics, RouteMetrics, ServiceMetrics};
+pub use named::{LimitMetrics, RouteMetrics, ServiceMetrics, WebsocketMetrics};
 pub use series::{Inventory, Names, Pairs};

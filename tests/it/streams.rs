@@ -3,6 +3,7 @@
 //! The service is scripted by connection: it has the socket once it has read a request's header.
 
 mod events;
+mod websocket;
 
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,6 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::handshake::client::{Request, Response};
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::Role;
+use tungstenite::{HandshakeError, Message, WebSocket};
 
 use crate::process::instance::config;
 use crate::support::DEADLINE;
@@ -87,4 +93,63 @@ pub fn hears(stream: &mut TcpStream, text: &str) -> bool {
         }
     }
     true
+}
+
+/// Both ends of a WebSocket over a plain socket.
+pub type Socket = WebSocket<TcpStream>;
+
+/// A service's side of the handshake: the first protocol that the client offers, and the fields of `more`.
+pub fn switched(head: &Head, mut stream: TcpStream, more: &str) -> Socket {
+    let accept = derive_accept_key(head.values("sec-websocket-key").first().copied().unwrap_or_default());
+    let offered =
+        head.values("sec-websocket-protocol").first().map(|value| String::from_utf8_lossy(value).into_owned());
+    let chosen = offered.iter().filter_map(|offered| offered.split(", ").next());
+    let protocol: String = chosen.map(|chosen| format!("sec-websocket-protocol: {chosen}\r\n")).collect();
+    let said = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: {accept}\r\n{protocol}{more}\r\n"
+    );
+    let _ = stream.write_all(said.as_bytes());
+    WebSocket::from_raw_socket(stream, Role::Server, None)
+}
+
+/// Says again what it hears, to the end.
+pub fn echo(mut socket: Socket) {
+    while let Ok(message) = socket.read() {
+        if (message.is_text() || message.is_binary()) && socket.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+/// A handshake for a path with these fields.
+pub fn handshake(path: &str, fields: &[(&'static str, &str)]) -> Request {
+    let mut request = format!("ws://gateway.test{path}").into_client_request().expect("a request");
+    for (name, value) in fields {
+        request.headers_mut().insert(*name, value.parse().expect("a header's value"));
+    }
+    request
+}
+
+/// Opens a WebSocket, or says what else was answered.
+pub fn open(gateway: SocketAddr, request: Request) -> Result<(Socket, Response), Box<Response>> {
+    let stream = TcpStream::connect(gateway).expect("connect");
+    stream.set_read_timeout(Some(DEADLINE)).expect("set a read timeout");
+    stream.set_nodelay(true).expect("set TCP_NODELAY");
+    match tungstenite::client(request, stream) {
+        Ok(opened) => Ok(opened),
+        Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(response.into()),
+        Err(failed) => panic!("no handshake: {failed}"),
+    }
+}
+
+/// The code with which a WebSocket is closed; `None`: without one.
+pub fn closing(socket: &mut Socket) -> Option<u16> {
+    loop {
+        match socket.read() {
+            Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
 }

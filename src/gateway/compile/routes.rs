@@ -5,6 +5,7 @@ mod allow;
 mod body;
 mod fields;
 mod limits;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -105,6 +106,7 @@ impl RouteCompiler<'_> {
         let response_headers = headers::edits(&response.remove, &response.set, &place, self.report);
         self.warn_of_body(&methods, &body);
         self.refuse_patched_defaults(&methods);
+        let websocket = self.websocket(&methods);
         let template = template?;
         if let Ok(host) = &host {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);
@@ -119,6 +121,7 @@ impl RouteCompiler<'_> {
             host: written.host.as_deref().map(Into::into),
             gateway_path: written.gateway_path.as_str().into(),
             service_path_text: written.service_path.as_deref().unwrap_or(&written.gateway_path).into(),
+            websocket,
             timeouts: Timeouts { idle, ..service.timeouts },
             service,
             service_path: service_path?,

@@ -3,7 +3,12 @@
 //! A [`Watch`] is shared by a connection's stream, which keeps the deadlines, and by the request that it is busy with.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::tunnel::{Ending, Terms};
 
 /// What the connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +24,12 @@ pub enum Phase {
     Reply,
     /// It did not.
     Silent,
+    /// It is a WebSocket.
+    Tunnel,
 }
 
 impl Phase {
-    const ALL: [Self; 5] = [Self::Idle, Self::Header, Self::Busy, Self::Reply, Self::Silent];
+    const ALL: [Self; 6] = [Self::Idle, Self::Header, Self::Busy, Self::Reply, Self::Silent, Self::Tunnel];
 }
 
 /// The deadline of a connection: which, how long, and since when.
@@ -33,11 +40,27 @@ pub struct Watch {
     turn: AtomicU32,
     /// How long the service may be silent, in milliseconds.
     silence: AtomicU64,
+    /// Why a WebSocket ends, once it does.
+    ending: AtomicU8,
+    tunnel: Mutex<Waiting>,
+}
+
+/// What passes between a WebSocket's stream and those that begin and end it.
+#[derive(Debug, Default)]
+struct Waiting {
+    terms: Option<Terms>,
+    waker: Option<Waker>,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { phase: AtomicU8::new(Phase::Idle as u8), turn: AtomicU32::new(0), silence: AtomicU64::new(0) }
+        Self {
+            phase: AtomicU8::new(Phase::Idle as u8),
+            turn: AtomicU32::default(),
+            silence: AtomicU64::default(),
+            ending: AtomicU8::default(),
+            tunnel: Mutex::default(),
+        }
     }
 }
 
@@ -78,5 +101,38 @@ impl Watch {
     /// Whether it was silent for longer.
     pub fn was_silent(&self) -> bool {
         self.now().0 == Phase::Silent
+    }
+
+    /// The connection is a WebSocket from now on.
+    pub fn open(&self, terms: Terms) {
+        self.tunnel.lock().terms = Some(terms);
+        self.enter(Phase::Tunnel);
+    }
+
+    /// The terms of the WebSocket, for its stream.
+    pub fn take_terms(&self) -> Option<Terms> {
+        self.tunnel.lock().terms.take()
+    }
+
+    /// Whoever waits for the stream is woken when the WebSocket is to end.
+    pub fn park(&self, context: &Context<'_>) {
+        let mut waiting = self.tunnel.lock();
+        match &mut waiting.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+    }
+
+    /// Ends the WebSocket, unless it has a reason to end already.
+    pub fn end(&self, why: Ending) {
+        let _ = self.ending.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
+        if let Some(waker) = self.tunnel.lock().waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Why the WebSocket ends, where the gateway ends it.
+    pub fn ending(&self) -> Option<Ending> {
+        Ending::of(self.ending.load(Ordering::SeqCst))
     }
 }
