@@ -2,6 +2,7 @@
 //!
 //! The service is scripted by connection: it has the socket once it has read a request's header.
 
+mod alive;
 mod events;
 mod websocket;
 
