@@ -139,7 +139,7 @@ pub fn open(gateway: SocketAddr, request: Request) -> Result<(Socket, Response),
     stream.set_nodelay(true).expect("set TCP_NODELAY");
     match tungstenite::client(request, stream) {
         Ok(opened) => Ok(opened),
-        Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(response.into()),
+        Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => Err(response),
         Err(failed) => panic!("no handshake: {failed}"),
     }
 }
