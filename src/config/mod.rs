@@ -25,6 +25,7 @@ mod schema_files;
 mod service;
 mod serving;
 mod values;
+mod websocket;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
@@ -42,7 +43,7 @@ pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
 pub use route::{
     Auth, Body, Defaults, Document, DocumentedResponse, EncodedSlash, HeaderChanges, Mode, Parameter, Public,
-    RequestHeaderChanges, Route, RouteLimit, Undeclared,
+    RequestHeaderChanges, Route, RouteLimit, RouteTimeouts, Undeclared,
 };
 pub use schema::json_schema;
 pub use schema_files::{SchemaFile, SchemaFiles};
@@ -52,6 +53,7 @@ pub use serving::{
     LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,
 };
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
+pub use websocket::{Origins, Websocket, WebsocketRules};
 
 /// A whole configuration file, version 1.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]

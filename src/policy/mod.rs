@@ -26,3 +26,5 @@ pub mod headers;
 pub mod mode;
 
 pub mod rejection;
+
+pub mod websocket;

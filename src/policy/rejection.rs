@@ -8,7 +8,9 @@
 
 use std::borrow::Cow;
 
-use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use serde::Serialize;
 
 use super::contract::{MediaFault, MultipartFault, Violation, ViolationKind};
@@ -17,6 +19,7 @@ use super::limit::{
     headers::{Fields, fields, retry_after},
 };
 use super::path::PathFault;
+use super::websocket::{self, HandshakeFault};
 
 /// The shape of an error's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,13 +41,17 @@ pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
 pub const CLIENT_LEFT: &str = "client-left";
 
 /// How many reasons there are: the codes of [`Rejection`], and [`CLIENT_LEFT`].
-pub const REASONS: usize = 37;
+pub const REASONS: usize = 40;
 
 /// Why a request ends here.
 #[derive(Debug)]
 pub enum Rejection {
     /// HTTP that may be read in two ways, or that nobody should send.
     Malformed(Malformed),
+    /// No handshake, on a route that takes WebSockets.
+    Handshake(HandshakeFault),
+    /// A page that may not open a WebSocket here.
+    Origin,
     /// The path is not one that a client should send.
     Path(PathFault),
     /// An encoded slash or backslash, on a route that does not forward them.
@@ -150,7 +157,7 @@ impl Rejection {
             | Self::CredentialUnknown(_)
             | Self::TokenInvalid(_)
             | Self::CallerRefused(_) => 401,
-            Self::Forbidden | Self::PlanUnknown => 403,
+            Self::Forbidden | Self::Origin | Self::PlanUnknown => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout => 408,
@@ -161,6 +168,8 @@ impl Rejection {
                 Format::Fastapi => 422,
             },
             Self::Contract(_) => 422,
+            Self::Handshake(HandshakeFault::Key | HandshakeFault::Body) => 400,
+            Self::Handshake(HandshakeFault::Absent | HandshakeFault::Version) => 426,
             Self::Flood | Self::Limited(_) => 429,
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
@@ -175,6 +184,9 @@ impl Rejection {
     /// The reason, as in metrics, the access line and the problem's type.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Handshake(HandshakeFault::Absent | HandshakeFault::Version) => "upgrade-required",
+            Self::Handshake(HandshakeFault::Key | HandshakeFault::Body) => "malformed-handshake",
+            Self::Origin => "origin-forbidden",
             Self::Malformed(Malformed::Message) => "malformed-message",
             Self::Malformed(Malformed::HostMissing) => "host-missing",
             Self::Malformed(Malformed::Host) => "malformed-host",
@@ -217,6 +229,8 @@ impl Rejection {
     /// What the client is told.
     fn detail(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
+            Self::Handshake(fault) => return Cow::Owned(format!("{fault}.")),
+            Self::Origin => "Pages of this origin may not open a WebSocket here.",
             Self::Malformed(Malformed::Message) => "The request is not valid HTTP.",
             Self::Malformed(Malformed::HostMissing) => "An HTTP/1.1 request needs a Host header.",
             Self::Malformed(Malformed::Host) => "The Host header is not a host name.",
@@ -280,8 +294,14 @@ impl Rejection {
             | Self::LimitsUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
+            Self::Handshake(HandshakeFault::Absent | HandshakeFault::Version) => {
+                headers.insert(UPGRADE, websocket::PROTOCOL);
+                headers.insert(SEC_WEBSOCKET_VERSION, websocket::VERSION);
+            }
             Self::Limited(limited) => headers.extend(limited.fields.iter().cloned()),
             Self::Malformed(_)
+            | Self::Handshake(HandshakeFault::Key | HandshakeFault::Body)
+            | Self::Origin
             | Self::Path(_)
             | Self::EncodedSlash
             | Self::UriTooLong

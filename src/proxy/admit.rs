@@ -40,15 +40,17 @@ use crate::policy::authenticate::Part;
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
 };
+use crate::policy::headers::FORWARDED_HOST;
 use crate::policy::limit::{Claim, Granted, Now, Subject};
 use crate::policy::mode::Mode;
 use crate::policy::path::{RequestPath, decode_segment};
 use crate::policy::rejection::{Format, Malformed, Rejection};
+use crate::policy::websocket::Handshake;
 
 use super::State;
 use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
 use super::client::{self, Address};
-use super::exchange::{Asked, Exchange, Held};
+use super::exchange::{Asked, Exchange, Held, Peer};
 use super::guard;
 use super::occasion::{Occasion, Serving};
 
@@ -64,6 +66,8 @@ pub struct Admission {
     pub fields: CheckedFields,
     /// What the service gets for a body.
     pub body: AdmittedBody,
+    /// The WebSocket that it asks for; none on every other route.
+    pub handshake: Option<Handshake>,
     /// What the contract would have refused; none unless the route only observes.
     pub observed: Violations,
     _evidence: Evidence,
@@ -190,6 +194,8 @@ pub(super) async fn admit_on(
     exchange.trail.route = Some(Arc::clone(route));
     // Before credentials: an address that may not call learns nothing about them.
     authorise::address(route, exchange)?;
+    // A page elsewhere that uses its visitor's credentials has no use for what they say.
+    let handshake = handshake(route, request, exchange)?;
     if path.has_encoded_slash() && route.encoded_slash == EncodedSlash::Reject {
         return Err(Rejection::EncodedSlash);
     }
@@ -200,10 +206,34 @@ pub(super) async fn admit_on(
     };
     authorise::caller(route, exchange)?;
     exchange.trail.held = limit(state, route, exchange, &parts.headers, now).await?;
-    match route.modes.contract {
+    let decision = match route.modes.contract {
         Mode::Enforce => contract(gateway.format, route, &found, request),
         Mode::Observe => observe::contract(route, &found, request),
+    };
+    match (decision?, handshake) {
+        // Its end is that of the connection, so nothing of HTTP follows; and a handshake has no body to wait for.
+        (Decision::Forward(admission), handshake @ Some(_)) => {
+            let body = AdmittedBody::None;
+            Ok(Decision::Forward(Admission { handshake, body, ..admission }))
+        }
+        (decision, _) => Ok(decision),
     }
+}
+
+/// The WebSocket that a request asks for, on a route that takes nothing else.
+fn handshake(route: &Route, request: &Request<'_>, exchange: &Exchange) -> Result<Option<Handshake>, Rejection> {
+    let Some(websocket) = &route.websocket else { return Ok(None) };
+    let headers = &request.parts.headers;
+    let handshake = Handshake::of(request.parts).map_err(Rejection::Handshake)?;
+    let forwarded = match exchange.peer {
+        Peer::Trusted => headers.get(FORWARDED_HOST),
+        Peer::Stranger => None,
+    };
+    let host = forwarded.or(request.envelope.host()).map(HeaderValue::as_bytes);
+    if !websocket.origins.allow(headers, host) {
+        return Err(Rejection::Origin);
+    }
+    Ok(Some(handshake))
 }
 
 /// Who is there, and what the request is called.
@@ -519,5 +549,6 @@ fn finish(
     if !violations.is_empty() && !route.observes() {
         return Err(Rejection::Contract(violations.into_vec()));
     }
-    Ok(Admission { route, service_target, fields, body, observed: violations, _evidence: Evidence(()) })
+    let handshake = None;
+    Ok(Admission { route, service_target, fields, body, handshake, observed: violations, _evidence: Evidence(()) })
 }

@@ -17,6 +17,7 @@ use crate::store::shared::SharedPermit;
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
+use super::guard::{Entered, Watch};
 use super::reply::model::Hold;
 
 /// pingora's CTX.
@@ -31,6 +32,10 @@ pub struct Exchange {
     pub client: Address,
     /// The other end of the connection.
     pub peer_address: Address,
+    /// The WebSocket that it has become.
+    pub tunnel: Option<Entered>,
+    /// What its connection waits for.
+    pub watch: Option<Arc<Watch>>,
     /// Whether the peer is a trusted proxy.
     pub peer: Peer,
     /// As answered in `X-Request-Id`.
@@ -169,6 +174,13 @@ pub struct ServiceTimes {
 }
 
 impl Exchange {
+    /// From now on the service may be silent for so long, where pingora would wait for longer.
+    pub fn expect(&self, silence: Duration, pingora_waits: Option<Duration>) {
+        if let Some(watch) = &self.watch {
+            watch.expect(pingora_waits.is_none_or(|longer| silence < longer).then_some(silence));
+        }
+    }
+
     /// Begins an exchange with the current generation.
     pub fn begin(gateway: Arc<Gateway>, in_flight: InFlight) -> Self {
         Self {
@@ -177,6 +189,8 @@ impl Exchange {
             at: SystemTime::now(),
             client: Address::default(),
             peer_address: Address::default(),
+            tunnel: None,
+            watch: None,
             peer: Peer::Stranger,
             id: RequestId::default(),
             trail: Trail::default(),

@@ -52,13 +52,14 @@ use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
 use body::{BodyLimits, Lease, Store, Substitute};
 use exchange::{Asked, Exchange, InFlight, PassedOver};
+use guard::{Entered, Terms};
 use occasion::{Occasion, Serving};
 use reply::model;
 
 pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
-pub use guard::{Connections, GuardedApp};
+pub use guard::{Connections, GuardedApp, Tunnels};
 pub use passwords::Passwords;
 pub use pulse::Pulse;
 pub use successor::{PATIENCE, Successor};
@@ -93,6 +94,8 @@ pub struct State {
     pub passwords: Passwords,
     /// Connections to those who are asked who calls.
     pub auth_services: AuthServices,
+    /// Open WebSockets.
+    pub tunnels: Arc<Tunnels>,
     /// Where access lines go.
     pub access: AccessLog,
     /// The listeners of clients.
@@ -123,6 +126,7 @@ impl State {
             keys: Arc::default(),
             passwords: Passwords::default(),
             auth_services: AuthServices::default(),
+            tunnels: Arc::default(),
             access,
             listeners: Vec::new(),
             pulse: ArcSwapOption::empty(),
@@ -169,7 +173,12 @@ impl<O: Occasion> Proxy<O> {
     /// Everything between the header and the service. `Ok(None)` when the request is answered already.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
         let request = admit::Request::of(session, &exchange.gateway);
+        let upgrades = request.envelope.upgrades();
         let decision = admit::admit_on(&self.occasion, &self.state, &request, exchange).await;
+        if upgrades && !matches!(&decision, Ok(Decision::Forward(admission)) if admission.handshake.is_some()) {
+            // pingora upgrades whatever asks for it, and nothing else may.
+            session.req_header_mut().remove_header(&UPGRADE);
+        }
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
                 answer::options(session, exchange, allow).await?;
@@ -198,6 +207,10 @@ impl<O: Occasion> Proxy<O> {
         exchange.hold = admission.route.response_model.as_ref().map(|_| Arc::default());
         if exchange.hold.is_some() || !matches!(substitute, Substitute::Nothing) {
             exchange.slot = Some(body::swap_in(session, substitute, exchange.hold.clone()));
+        }
+        if admission.handshake.is_some() {
+            // A client has to wait for the 101. One that does not would keep the guard from seeing it leave.
+            session.as_mut().set_pipelining_enabled(false);
         }
         exchange.admission = Some(admission);
         Ok(None)
@@ -233,6 +246,23 @@ impl<O: Occasion> Proxy<O> {
         }
     }
 
+    /// Goes over to a WebSocket with a service that answers the client's handshake; nothing else may switch protocols.
+    fn tunnel(&self, session: &mut Session, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+        let admission = admission(exchange)?;
+        let route = Arc::clone(&admission.route);
+        let answered = admission.handshake.as_ref().is_some_and(|asked| asked.is_answered(&response.headers));
+        let (true, Some(websocket), Some(watch)) = (answered, &route.websocket, &exchange.watch) else {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "service switches protocols").into_up());
+        };
+        exchange.service.replied = Some(exchange.started.elapsed());
+        route.service.metrics.replied(response.status.as_u16());
+        session.set_read_timeout(None);
+        let until = websocket.max_lifetime.map(|time| tokio::time::Instant::now() + time);
+        watch.open(Terms { idle: websocket.idle_timeout, until });
+        exchange.tunnel = Some(self.state.tunnels.enter(watch, &websocket.metrics));
+        plain::edit_response(response, |headers| reply::switch(headers, exchange, &route))
+    }
+
     fn restore(session: &mut Session, exchange: &mut Exchange) {
         if let Some(slot) = exchange.slot.take() {
             body::swap_out(session, &slot);
@@ -243,6 +273,12 @@ impl<O: Occasion> Proxy<O> {
 /// An exchange past admission. Its absence in a later phase is a fault of the gateway.
 fn admission(exchange: &Exchange) -> Result<&Admission> {
     exchange.admission.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "request was not admitted"))
+}
+
+/// How long pingora may wait for each read of the service; `None`: the guard alone watches. pingora keeps the time that
+/// it was given first, and a WebSocket may be silent for longer than any reply.
+fn reads_within(admission: &Admission) -> Option<Duration> {
+    admission.handshake.is_none().then(|| admission.route.timeouts.longest_silence())
 }
 
 #[async_trait]
@@ -264,16 +300,13 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             exchange.is_pulse = true;
             exchange.in_flight = None;
         }
+        exchange.watch = guard::watch(session);
         session.as_mut().set_pipelining_enabled(true);
         let silence = exchange.gateway.request_limits.body_timeout;
         session.set_read_timeout(Some(silence));
         session.set_write_timeout(Some(silence));
         if self.state.draining.load(Ordering::Relaxed) {
             session.set_keepalive(None);
-        }
-        // No protocol but HTTP passes, so nothing is upgraded.
-        if session.req_header().headers.keys().any(|name| *name == UPGRADE) {
-            session.req_header_mut().remove_header(&UPGRADE);
         }
         // Before pingora copies the header for the service.
         plain::forget_spelling(session.req_header_mut());
@@ -290,14 +323,16 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
-        let service = &admission(exchange)?.route.service;
+        let route = &admission(exchange)?.route;
+        let service = &route.service;
         let target = service.next_target().ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
         })?;
         exchange.attempts += 1;
         exchange.service.contacted.get_or_insert_with(|| exchange.started.elapsed());
         let mut peer = Box::new(target.peer.clone());
-        if matches!(admission(exchange)?.body, AdmittedBody::None) {
+        peer.options.read_timeout = reads_within(admission(exchange)?);
+        if matches!(admission(exchange)?.body, AdmittedBody::None) && admission(exchange)?.handshake.is_none() {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
             peer.options.write_timeout = None;
         }
@@ -317,6 +352,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
         let admission = admission(exchange)?;
+        exchange.expect(admission.route.timeouts.response, reads_within(admission));
         plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
@@ -328,6 +364,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         _end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
+        if let (Some(tunnel), Some(bytes)) = (&exchange.tunnel, &body) {
+            tunnel.metrics.received(bytes.len() as u64);
+        }
         let admission = admission(exchange)?;
         if !matches!(admission.body, AdmittedBody::Streamed) {
             return Ok(());
@@ -364,8 +403,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked for it: `Upgrade` ends at the gateway.
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "service switches protocols").into_up());
+            return self.tunnel(session, response, exchange);
         }
         if response.status.is_informational() {
             return Ok(());
@@ -381,6 +419,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
+        exchange.expect(route.timeouts.idle, reads_within(admission(exchange)?));
         route.service.metrics.replied(response.status.as_u16());
         if let Some(hold) = exchange.hold.as_ref() {
             let method = &session.req_header().method;
@@ -394,8 +433,28 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         plain::edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }
 
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Option<Duration>> {
+        if let Some(watch) = &exchange.watch {
+            watch.heard();
+        }
+        if let (Some(tunnel), Some(bytes)) = (&exchange.tunnel, body) {
+            tunnel.metrics.sent(bytes.len() as u64);
+        }
+        Ok(None)
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
         Self::restore(session, exchange);
+        let silent = exchange.watch.as_ref().is_some_and(|watch| watch.was_silent());
+        // The guard noticed it on the client's side.
+        let silence = silent.then(|| Error::new_up(ErrorType::ReadTimedout));
+        let error = silence.as_deref().unwrap_or(error);
         exchange.cause = Some(cause(error));
         let gone = *error.esource() == ErrorSource::Downstream
             && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError);
@@ -409,7 +468,10 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         // pingora drops the connection after an error; the client should know.
         session.set_keepalive(None);
         let code = rejection.status(exchange.gateway.format);
-        if session.response_written().is_none_or(|response| response.status.is_informational()) {
+        // What follows a 101 is no HTTP.
+        if exchange.tunnel.is_none()
+            && session.response_written().is_none_or(|response| response.status.is_informational())
+        {
             // When this fails the client is gone, and the access line says so by its missing status.
             let _ = answer::reject(session, exchange, &rejection).await;
         } else {
@@ -430,6 +492,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         }
         self.occasion.over(exchange);
         // What the request held is free before its connection waits for the next one.
+        exchange.tunnel = None;
         exchange.trail.held = None;
         exchange.body_memory = None;
         exchange.in_flight = None;
@@ -469,7 +532,9 @@ impl<O: Occasion> Proxy<O> {
             (None, Some(docs)) => &docs.metrics,
             (None, None) => &gateway.unmatched,
         };
-        metrics.answered(status, total);
+        // That of a WebSocket is the time to its 101: how long it lived is no duration of a request.
+        let answered = if exchange.tunnel.is_some() { exchange.service.replied.unwrap_or(total) } else { total };
+        metrics.answered(status, answered);
         metrics.decided(own);
         if let Some(reason) = exchange.rejected {
             metrics.rejected(reason);
@@ -483,7 +548,10 @@ impl<O: Occasion> Proxy<O> {
         if let Some(time) = service_time {
             metrics.served(time);
         }
-        if exchange.cause.is_none() {
+        let ending = exchange.tunnel.as_ref().and_then(Entered::ending);
+        if let Some(ending) = ending {
+            exchange.cause = Some(ending.cause().to_owned());
+        } else if exchange.cause.is_none() {
             exchange.cause = error.map(cause);
         }
         let decision = exchange.rejected.unwrap_or(match observed.is_empty() && trail.passed_over.is_empty() {

@@ -8,8 +8,8 @@
 //! Connections that are open but idle get [`LINGER`] to bring a last request, so that a client that reuses one at this
 //! moment is answered instead of reset: HTTP/1.1 has no other way to tell them. Once nothing is in flight, or half of
 //! `drain.timeout` is over, no new connection is let in; what is in flight then is answered, and the process leaves when
-//! it is, at the latest after `drain.timeout`. So long as the process before asks it for decisions on limits, it stays too.
-//! A second signal ends the wait.
+//! it is, at the latest after `drain.timeout`: then WebSockets are told to end, and what is left is cut. So long as the process
+//! before asks it for decisions on limits, it stays too. A second signal ends the wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,6 +35,9 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// How long a connection that was let in last may take to bring its request.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// How long WebSockets may take to say goodbye, once they are told that the process leaves.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How often the count of requests in flight is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -93,6 +96,7 @@ impl Leave {
         let timeout = self.state.gateway.load().drain_timeout;
         let mut closed: Option<Instant> = None;
         let mut told: Option<(usize, Instant)> = None;
+        let mut ending = false;
         loop {
             let in_flight = self.state.in_flight.load(Ordering::Relaxed);
             let open = self.state.connections.open();
@@ -117,7 +121,11 @@ impl Leave {
                     }
                     closed = Some(Instant::now());
                 }
-                _ if begun.elapsed() >= timeout => {
+                _ if begun.elapsed() >= timeout && !ending => {
+                    ending = true;
+                    self.state.tunnels.end();
+                }
+                _ if ending && (self.state.tunnels.open() == 0 || begun.elapsed() >= timeout + FAREWELL) => {
                     warn!("drain timeout: {in_flight} requests are cut");
                     return;
                 }

@@ -24,6 +24,7 @@
 //! - `metrics` — how many series there are, and whether dashboard and rules know their names
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
+//! - `streams` — event streams and WebSockets: through timeouts, reloads, upgrades and the end
 //! - `upgrade` — a new process takes over from a running one
 //! - `systemd` — sockets it passes, what it hears of the process, the units
 //! - `import` — OpenAPI documents become configurations
@@ -61,6 +62,7 @@ mod raw;
 mod reload;
 mod schema;
 mod shared;
+mod streams;
 mod suite;
 mod systemd;
 mod tokens;

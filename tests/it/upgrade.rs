@@ -24,18 +24,18 @@ use crate::support::gateway::program;
 use crate::support::origin::{Origin, Recorded, Reply};
 
 /// A line of processes, each of which takes over from the one before.
-struct Line {
+pub struct Line {
     folder: TempDir,
     /// The address of its first listener.
-    public: SocketAddr,
+    pub public: SocketAddr,
     first: Child,
     /// Of the process that serves.
-    pid: u32,
+    pub pid: u32,
 }
 
 impl Line {
     /// Starts the first process, from a copy of the program that a test may replace.
-    fn start(origin: &Origin, sections: Value) -> Self {
+    pub fn start(origin: &Origin, sections: Value) -> Self {
         let folder = tempfile::tempdir().expect("make a folder");
         let binary = folder.path().join("tollgate");
         install(Path::new(program().get_program()), &binary);
@@ -74,12 +74,12 @@ impl Line {
         self.folder.path().join(name)
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.at("log")).unwrap_or_default()
     }
 
     /// Runs `tollgate upgrade`, and notes who serves afterwards.
-    fn upgrade(&mut self) -> Output {
+    pub fn upgrade(&mut self) -> Output {
         let done = program().arg("upgrade").arg(self.at("tollgate.yaml")).output().expect("run the program");
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         if let Some(pid) = said.strip_prefix("upgraded: process ").and_then(|rest| rest.split(' ').next()?.parse().ok())
@@ -110,7 +110,7 @@ impl Line {
         state.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)?.parse().ok()).expect("a parent")
     }
 
-    fn is_alive(pid: u32) -> bool {
+    pub fn is_alive(pid: u32) -> bool {
         // A process that nobody has waited for yet is a zombie.
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         state.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))

@@ -60,7 +60,7 @@ impl Tokens<'_> {
             }
         };
         let timeout = written.timeout.get();
-        let timeouts = Timeouts { connect: timeout, response: timeout };
+        let timeouts = Timeouts { connect: timeout, response: timeout, idle: timeout };
         let metrics = ServiceMetrics::unregistered();
         let service = Service::new(name, "", HostHeader::Service, vec![authority], timeouts, metrics);
         for (host, failed) in service.refresh(self.lookup) {

@@ -10,7 +10,10 @@ use std::sync::OnceLock;
 
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
-use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
+use super::named::{
+    LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics, WEBSOCKET_DIRECTIONS,
+    WebsocketMetrics,
+};
 use super::outlet::Lost;
 use super::series::{Families, Inventory};
 use super::usage::Usage;
@@ -43,6 +46,8 @@ pub struct Telemetry {
     service_seconds: HistogramVec,
     gateway_seconds: HistogramVec,
     route_info: IntGaugeVec,
+    websockets: IntGaugeVec,
+    websocket_bytes: IntCounterVec,
     service_replies: IntCounterVec,
     service_failures: IntCounterVec,
     service_connect_failures: IntCounterVec,
@@ -169,6 +174,13 @@ impl Telemetry {
             service_seconds: self.service_seconds.with_label_values(&[name]),
             gateway_seconds: self.gateway_seconds.with_label_values(&[name]),
         }
+    }
+
+    /// The metrics of a route's WebSockets, to be kept with it.
+    pub fn websocket(&self, route: &str) -> WebsocketMetrics {
+        let [received, sent] =
+            WEBSOCKET_DIRECTIONS.map(|direction| self.websocket_bytes.with_label_values(&[route, direction]));
+        WebsocketMetrics { open: self.websockets.with_label_values(&[route]), received, sent }
     }
 
     /// The metrics of one service, to be kept with it.

@@ -142,6 +142,18 @@ impl Telemetry {
                 &GATEWAY_BUCKETS,
             ),
             route_info: int_gauges(&registry, "tollgate_route_info", "The service of a route", &["route", "service"]),
+            websockets: int_gauges(
+                &registry,
+                "tollgate_websocket_connections",
+                "Open WebSockets, by route",
+                &["route"],
+            ),
+            websocket_bytes: counters(
+                &registry,
+                "tollgate_websocket_bytes_total",
+                "Bytes of WebSocket frames, by route, received from clients or sent to them",
+                &["route", "direction"],
+            ),
             service_replies: counters(
                 &registry,
                 "tollgate_service_replies_total",
