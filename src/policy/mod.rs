@@ -25,4 +25,6 @@ pub mod headers;
 
 pub mod mode;
 
+pub mod trace_context;
+
 pub mod rejection;
