@@ -24,6 +24,7 @@ mod schema;
 mod schema_files;
 mod service;
 mod serving;
+mod traces;
 mod values;
 
 use indexmap::IndexMap;
@@ -51,7 +52,8 @@ pub use serving::{
     AccessFormat, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, OnStoreFailure, RateSharing, Reload,
     Store, Upgrade,
 };
-pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
+pub use traces::{Compression, Errors, Parent, Traces};
+pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Share, Size};
 
 /// A whole configuration file, version 1.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -81,6 +83,9 @@ pub struct Config {
     /// One line per request.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// Distributed traces. Absent: none are recorded, and `traceparent` passes as the client sends it.
+    #[serde(default)]
+    pub traces: Option<Traces>,
     /// How the process leaves.
     #[serde(default)]
     pub drain: Drain,

@@ -16,6 +16,7 @@ mod service;
 mod service_path;
 pub mod template;
 pub mod token;
+pub mod traces;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -71,6 +72,8 @@ pub struct Gateway {
     pub format: Format,
     /// The shape of access lines; `None`: no lines.
     pub access_format: Option<crate::telemetry::Format>,
+    /// How requests are recorded as traces, where they are.
+    pub traces: Option<traces::Traces>,
     /// Every API key of the configuration file.
     pub keys: Keyring<Arc<Consumer>>,
     /// Every consumer with passwords.

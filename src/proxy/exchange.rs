@@ -18,6 +18,7 @@ use super::admit::Admission;
 use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
 use super::reply::model::Hold;
+use super::trace::Trace;
 
 /// pingora's CTX.
 pub struct Exchange {
@@ -35,6 +36,8 @@ pub struct Exchange {
     pub peer: Peer,
     /// As answered in `X-Request-Id`.
     pub id: RequestId,
+    /// Its place in a trace, where traces are configured.
+    pub trace: Option<Trace>,
     /// What admission found out so far; kept when it ends in a rejection.
     pub trail: Trail,
     /// The evidence that the request may go to its service.
@@ -153,13 +156,15 @@ pub enum Peer {
     Stranger,
 }
 
-/// Times since [`Exchange::started`].
+/// The service's part. Times are since [`Exchange::started`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServiceTimes {
     /// The service was contacted.
     pub contacted: Option<Duration>,
     /// The header of its reply was complete.
     pub replied: Option<Duration>,
+    /// The status of its reply.
+    pub status: Option<u16>,
 }
 
 impl Exchange {
@@ -173,6 +178,7 @@ impl Exchange {
             peer_address: Address::default(),
             peer: Peer::Stranger,
             id: RequestId::default(),
+            trace: None,
             trail: Trail::default(),
             admission: None,
             body_memory: None,

@@ -31,9 +31,10 @@ use super::admit::{Admission, AdmittedBody};
 use super::client::Address;
 use super::exchange::{Exchange, Peer};
 use super::reply::model;
+use super::trace;
 
 /// How many fields the gateway adds to most requests.
-const ADDED: usize = 8;
+const ADDED: usize = 9;
 
 /// Rewrites a copy of the client's header into what the service gets.
 ///
@@ -44,6 +45,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let headers = &mut request.headers;
     headers.reserve(ADDED);
     let said = Said::by_proxy(headers, exchange.peer);
+    let tracestate = trace::state_for_service(headers, exchange);
     if let Some(allowed) = &route.allowed_headers {
         allowed.apply(headers, describing(&admission.body));
     }
@@ -96,6 +98,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         }
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());
+    trace::tell_service(headers, exchange, tracestate);
     model::ask(headers, route);
     route.request_headers.apply(headers);
     request.uri = http::Uri::from_maybe_shared(admission.service_target.clone())

@@ -2,7 +2,7 @@
 //!
 //! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, `body` reads,
 //! `forward` writes the request that the service gets, `reply` its answer, `answer` what the gateway answers
-//! itself, `exchange` remembers. The connection below is watched by `guard`.
+//! itself, `exchange` remembers, `trace` tells a collector. The connection below is watched by `guard`.
 //!
 //! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
 //! admission has nowhere to go.
@@ -20,6 +20,7 @@ mod passwords;
 mod plain;
 pub mod rehearse;
 mod reply;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::{CLIENT_LEFT, FORBIDDEN, QUOTA_EXCEEDED, Rejection};
 use crate::store::Snapshot;
+use crate::telemetry::spans::SpanQueue;
 use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
@@ -52,6 +54,7 @@ use body::{BodyLimits, Lease, Store, Substitute};
 use exchange::{Asked, Exchange, InFlight, PassedOver};
 use occasion::{Occasion, Serving};
 use reply::model;
+use trace::Step;
 
 pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
@@ -87,6 +90,8 @@ pub struct State {
     pub auth_services: AuthServices,
     /// Where access lines go.
     pub access: AccessLog,
+    /// Where the spans of traces go.
+    pub spans: SpanQueue,
     /// The listeners of clients.
     pub listeners: Vec<Listening>,
     /// Set once the process is about to leave.
@@ -101,6 +106,7 @@ impl State {
         Self {
             gateway: ArcSwap::from_pointee(gateway),
             stored_keys: None,
+            spans: SpanQueue::new(telemetry.spans.clone()),
             telemetry,
             limiter: Limiter::new(),
             shared: None,
@@ -168,7 +174,12 @@ impl<O: Occasion> Proxy<O> {
             }
             Ok(Decision::Forward(admission)) => Ok(admission),
             // Boxed, so that requests without a body do not carry the space for reading one.
-            Ok(Decision::ReadBody(pending)) => Box::pin(self.read_body(session, exchange, pending)).await,
+            Ok(Decision::ReadBody(pending)) => {
+                let began = exchange.step_begins();
+                let admission = Box::pin(self.read_body(session, exchange, pending)).await;
+                exchange.step_over(Step::Body, began);
+                admission
+            }
             Err(rejection) => Err(rejection),
         };
         let admission = match admission {
@@ -331,6 +342,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             service.metrics.unreachable();
             service.target_count()
         });
+        exchange.attempt_failed(error.etype().as_str());
         error.set_retry((exchange.attempts as usize) < targets.min(MAX_ATTEMPTS));
         error
     }
@@ -354,6 +366,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             session.set_keepalive(None);
         }
         exchange.service.replied = Some(exchange.started.elapsed());
+        exchange.service.status = Some(response.status.as_u16());
         let route = &admission(exchange)?.route;
         route.service.metrics.replied(response.status.as_u16());
         if let Some(hold) = exchange.hold.as_ref() {
@@ -457,6 +470,7 @@ impl<O: Occasion> Proxy<O> {
         if exchange.cause.is_none() {
             exchange.cause = error.map(cause);
         }
+        trace::report(&self.state.spans, session, exchange, status, total);
         let Some(format) = gateway.access_format else { return };
         let request = session.req_header();
         let header = |name| request.headers.get(name).map(|value: &http::HeaderValue| value.as_bytes());
@@ -466,6 +480,7 @@ impl<O: Occasion> Proxy<O> {
             &AccessLine {
                 at: exchange.at,
                 request_id: exchange.id.as_bytes(),
+                trace_id: exchange.trace.as_ref().map(|trace| trace.id.text()),
                 client: exchange.client.as_bytes(),
                 method: request.method.as_str(),
                 host: header(http::header::HOST).unwrap_or_default(),

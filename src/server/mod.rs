@@ -3,7 +3,7 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes and saves quotas in it, `shared` and `shared_keys` what many gateways have in one Redis, `upgrade` hands over to
+//! changes and saves quotas in it, `traces` sends spans away, `shared` and `shared_keys` what many gateways have in one Redis, `upgrade` hands over to
 //! the next process, `signals` decides when to leave.
 
 mod admin;
@@ -16,6 +16,7 @@ mod shared_keys;
 mod signals;
 mod store;
 mod supervisor;
+mod traces;
 pub mod upgrade;
 mod watch;
 
@@ -222,11 +223,14 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     add_task(&mut server, "keys", key_fetch::Fetcher::new(Arc::clone(&state)));
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession);
     add_task(&mut server, "supervisor", supervisor);
+    let exporter = traces::Exporter::start(&state)
+        .map_err(|failed| StartError::Machine(format!("the thread that sends traces: {failed}")))?;
     let leave = signals::Leave::new(Arc::clone(&state), acceptance, served);
     server.run(RunArgs { shutdown_signal: Box::new(leave) });
     if let Some(keeper) = last_save {
         keeper.finish();
     }
+    exporter.finish();
     state.access.flush();
     info!("left");
     Ok(())

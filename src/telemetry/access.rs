@@ -68,6 +68,8 @@ pub struct AccessLine<'a> {
     pub at: SystemTime,
     /// As answered in `X-Request-Id`.
     pub request_id: &'a [u8],
+    /// Its trace in hexadecimal, where traces are configured.
+    pub trace_id: Option<[u8; 32]>,
     /// The address of the client, seen through trusted proxies.
     pub client: &'a [u8],
     /// As sent: an RFC 9110 token.
@@ -287,6 +289,9 @@ impl AccessLine<'_> {
         write_timestamp(out, self.at);
         out.push(b'"');
         string(out, ",\"request_id\":\"", self.request_id);
+        if let Some(trace) = &self.trace_id {
+            plain(out, ",\"trace_id\":\"", trace);
+        }
         plain(out, ",\"client\":\"", self.client);
         plain(out, ",\"method\":\"", self.method);
         string(out, ",\"host\":\"", self.host);
@@ -436,6 +441,7 @@ mod tests {
         AccessLine {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_234),
             request_id: b"ab12",
+            trace_id: None,
             client: b"192.0.2.1",
             method: "GET",
             host: b"api.example.com",

@@ -11,6 +11,7 @@ use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, In
 use super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
 use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
 use super::series::{Families, Inventory};
+use super::spans::SpanMetrics;
 use super::usage::Usage;
 
 /// How a fetch of a key set ends.
@@ -79,6 +80,8 @@ pub struct Telemetry {
     pub limit_max_bytes: IntGauge,
     /// Access lines that could not be written.
     pub access_dropped: IntGauge,
+    /// What becomes of the spans of traces.
+    pub spans: SpanMetrics,
     /// Keys of the store that are good.
     pub store_keys: IntGauge,
     /// Unix time at which the snapshot of the store was known to be current.
@@ -339,6 +342,15 @@ impl Telemetry {
                 &registry,
                 "tollgate_access_log_dropped_lines",
                 "Access lines dropped because the log could not keep up",
+            ),
+            spans: SpanMetrics::new(
+                counter(&registry, "tollgate_spans_exported_total", "Spans of traces that the collector has taken"),
+                &counters(
+                    &registry,
+                    "tollgate_spans_dropped_total",
+                    "Spans of traces that the collector does not get, by reason",
+                    &["reason"],
+                ),
             ),
             store_keys: int_gauge(&registry, "tollgate_store_keys", "API keys of the store that are good"),
             store_refreshed: int_gauge(

@@ -106,6 +106,7 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         | "tollgate_shared_limit_decisions_total"
         | "tollgate_connections_refused_total"
         | "tollgate_connections_expired_total"
+        | "tollgate_spans_dropped_total"
         | "tollgate_limit_entries" => Bound::Constant,
         _ => return None,
     })

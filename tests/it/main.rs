@@ -20,6 +20,7 @@
 //! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `traces` — distributed traces: what is recorded, what services are told, collectors that are away
 //! - `metrics` — how many series there are, and whether dashboard and rules know their names
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
@@ -60,5 +61,6 @@ mod schema;
 mod shared;
 mod suite;
 mod tokens;
+mod traces;
 mod upgrade;
 mod uploads;
