@@ -11,6 +11,7 @@ use tollgate::telemetry::{ADMITTED, AccessLine, AccessLog, Field, Fields, Format
 fn line(headers: &HeaderMap) -> AccessLine<'_> {
     AccessLine {
         at: SystemTime::now(),
+        trace_id: None,
         request_id: b"0198a1f4-7d2c-7c3e-9d4b-2f6a1e0c5b77",
         client: b"192.0.2.123",
         method: "GET",

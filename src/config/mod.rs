@@ -24,6 +24,7 @@ mod schema;
 mod schema_files;
 mod service;
 mod serving;
+mod traces;
 mod values;
 mod websocket;
 
@@ -52,7 +53,8 @@ pub use serving::{
     AccessField, AccessFormat, AccessLines, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, Log,
     LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,
 };
-pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
+pub use traces::{Compression, Errors, Parent, Traces};
+pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Share, Size};
 pub use websocket::{Origins, Websocket, WebsocketRules};
 
 /// A whole configuration file, version 1.
@@ -86,6 +88,9 @@ pub struct Config {
     /// What the process says of itself.
     #[serde(default)]
     pub log: Log,
+    /// Distributed traces. Absent: none are recorded, and `traceparent` passes as the client sends it.
+    #[serde(default)]
+    pub traces: Option<Traces>,
     /// How the process leaves.
     #[serde(default)]
     pub drain: Drain,

@@ -164,6 +164,8 @@ pub enum AccessLines {
 pub enum AccessField {
     /// As answered in `X-Request-Id`.
     RequestId,
+    /// Of the trace that it belongs to, where traces are recorded.
+    TraceId,
     /// The client's address.
     Client,
     /// Of the request.

@@ -16,6 +16,7 @@ mod service;
 mod service_path;
 pub mod template;
 pub mod token;
+pub mod traces;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -74,6 +75,8 @@ pub struct Gateway {
     pub access_shape: Option<Shape>,
     /// Which requests that no route matches have one.
     pub access_lines: Lines,
+    /// How requests are recorded as traces, where they are.
+    pub traces: Option<traces::Traces>,
     /// Every API key of the configuration file.
     pub keys: Keyring<Arc<Consumer>>,
     /// Every consumer with passwords.

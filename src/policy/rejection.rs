@@ -19,6 +19,7 @@ use super::limit::{
     headers::{Fields, fields, retry_after},
 };
 use super::path::PathFault;
+use super::trace_context::TraceId;
 use super::websocket::{self, HandshakeFault};
 
 /// The shape of an error's body.
@@ -325,9 +326,9 @@ impl Rejection {
     }
 
     /// The body of the answer and its media type.
-    pub fn body(&self, format: Format, instance: &str, request_id: &str) -> (Vec<u8>, HeaderValue) {
+    pub fn body(&self, format: Format, of: &Names<'_>) -> (Vec<u8>, HeaderValue) {
         let written = match format {
-            Format::Problem => serde_json::to_vec(&self.problem(instance, request_id)),
+            Format::Problem => serde_json::to_vec(&self.problem(of)),
             Format::Fastapi => self.fastapi(),
         };
         let media_type = match format {
@@ -338,7 +339,7 @@ impl Rejection {
         (written.unwrap_or_default(), media_type)
     }
 
-    fn problem<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemDetails<'a> {
+    fn problem<'a>(&'a self, of: &Names<'a>) -> ProblemDetails<'a> {
         let status = self.status(Format::Problem);
         ProblemDetails {
             r#type: match self {
@@ -349,8 +350,9 @@ impl Rejection {
             title: http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or(""),
             status,
             detail: self.detail(),
-            instance,
-            request_id,
+            instance: of.instance,
+            request_id: of.request_id,
+            trace_id: of.trace_id,
             errors: match self {
                 Self::Contract(violations) => violations,
                 _ => &[],
@@ -381,7 +383,18 @@ impl Rejection {
     }
 }
 
-/// RFC 9457, with `request_id`, and `violated-policies` as the RateLimit header draft names it.
+/// What a request is called in its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// Its path.
+    pub instance: &'a str,
+    /// As in `X-Request-Id`.
+    pub request_id: &'a str,
+    /// Its trace, where traces are configured.
+    pub trace_id: Option<TraceId>,
+}
+
+/// RFC 9457, with `request_id` and `trace_id`, and `violated-policies` as the RateLimit header draft names it.
 #[derive(Serialize)]
 struct ProblemDetails<'a> {
     r#type: Cow<'static, str>,
@@ -390,6 +403,8 @@ struct ProblemDetails<'a> {
     detail: Cow<'static, str>,
     instance: &'a str,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Violation],
     #[serde(rename = "violated-policies", skip_serializing_if = "<[_]>::is_empty")]
@@ -408,8 +423,10 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 mod tests {
     use super::*;
 
+    const NAMES: Names<'_> = Names { instance: "/users/\"x\"", request_id: "id-1", trace_id: None };
+
     fn document(rejection: &Rejection, format: Format) -> serde_json::Value {
-        serde_json::from_slice(&rejection.body(format, "/users/\"x\"", "id-1").0).unwrap()
+        serde_json::from_slice(&rejection.body(format, &NAMES).0).unwrap()
     }
 
     /// The size of the set bounds how many metrics there are, so it must not lag behind.

@@ -53,6 +53,7 @@ use super::client::{self, Address};
 use super::exchange::{Asked, Exchange, Held, Peer};
 use super::guard;
 use super::occasion::{Occasion, Serving};
+use super::trace::{Step, Trace};
 
 use message::Envelope;
 
@@ -202,10 +203,18 @@ pub(super) async fn admit_on(
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.consumer = match occasion.consumer(route) {
         Some(consumer) => Some(consumer),
-        None => authenticate::caller(occasion, state, &gateway, route, parts, now, exchange).await?,
+        None => {
+            let began = exchange.step_begins().filter(|_| !route.access.is_public());
+            let caller = authenticate::caller(occasion, state, &gateway, route, parts, now, exchange).await;
+            exchange.step_over(Step::Authenticate, began);
+            caller?
+        }
     };
     authorise::caller(route, exchange)?;
-    exchange.trail.held = limit(state, route, exchange, &parts.headers, now).await?;
+    let began = exchange.step_begins().filter(|_| state.shared.is_some());
+    let held = limit(state, route, exchange, &parts.headers, now).await;
+    exchange.step_over(Step::Limit, began);
+    exchange.trail.held = held?;
     let decision = match route.modes.contract {
         Mode::Enforce => contract(gateway.format, route, &found, request),
         Mode::Observe => observe::contract(route, &found, request),
@@ -243,6 +252,7 @@ fn identify(gateway: &Gateway, request: &Request<'_>, exchange: &mut Exchange) {
     exchange.peer_address = request.peer.clone();
     exchange.peer = peer;
     exchange.id = client::RequestId::of(&request.parts.headers, peer);
+    exchange.trace = gateway.traces.as_ref().map(|traces| Trace::begin(traces, &request.parts.headers, peer));
 }
 
 /// The process itself is no client.

@@ -19,6 +19,7 @@ use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
 use super::guard::{Entered, Watch};
 use super::reply::model::Hold;
+use super::trace::Trace;
 
 /// pingora's CTX.
 pub struct Exchange {
@@ -40,6 +41,8 @@ pub struct Exchange {
     pub peer: Peer,
     /// As answered in `X-Request-Id`.
     pub id: RequestId,
+    /// Its place in a trace, where traces are configured.
+    pub trace: Option<Trace>,
     /// What admission found out so far; kept when it ends in a rejection.
     pub trail: Trail,
     /// The evidence that the request may go to its service.
@@ -164,13 +167,15 @@ pub enum Peer {
     Stranger,
 }
 
-/// Times since [`Exchange::started`].
+/// The service's part. Times are since [`Exchange::started`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServiceTimes {
     /// The service was contacted first: the gateway had decided.
     pub contacted: Option<Duration>,
     /// The header of its reply was complete.
     pub replied: Option<Duration>,
+    /// The status of its reply.
+    pub status: Option<u16>,
 }
 
 impl Exchange {
@@ -193,6 +198,7 @@ impl Exchange {
             watch: None,
             peer: Peer::Stranger,
             id: RequestId::default(),
+            trace: None,
             trail: Trail::default(),
             admission: None,
             body_memory: None,

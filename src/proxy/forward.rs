@@ -32,9 +32,10 @@ use super::admit::{Admission, AdmittedBody};
 use super::client::Address;
 use super::exchange::{Exchange, Peer};
 use super::reply::model;
+use super::trace;
 
 /// How many fields the gateway adds to most requests.
-const ADDED: usize = 8;
+const ADDED: usize = 9;
 
 /// Rewrites a copy of the client's header into what the service gets.
 ///
@@ -45,6 +46,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let headers = &mut request.headers;
     headers.reserve(ADDED);
     let said = Said::by_proxy(headers, exchange.peer);
+    let tracestate = trace::state_for_service(headers, exchange);
     if let Some(allowed) = &route.allowed_headers {
         let negotiated = admission.handshake.iter().flat_map(|_| NEGOTIATED);
         let keep: SmallVec<[HeaderName; 3]> = describing(&admission.body).iter().cloned().chain(negotiated).collect();
@@ -99,6 +101,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         }
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());
+    trace::tell_service(headers, exchange, tracestate);
     model::ask(headers, route);
     route.request_headers.apply(headers);
     if let Some(handshake) = &admission.handshake {

@@ -2,7 +2,7 @@
 //!
 //! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, `body` reads,
 //! `forward` writes the request that the service gets, `reply` its answer, `answer` what the gateway answers
-//! itself, `exchange` remembers. The connection below is watched by `guard`.
+//! itself, `exchange` remembers, `trace` tells a collector. The connection below is watched by `guard`.
 //!
 //! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
 //! admission has nowhere to go.
@@ -22,6 +22,7 @@ mod pulse;
 pub mod rehearse;
 mod reply;
 mod successor;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::{CLIENT_LEFT, FORBIDDEN, QUOTA_EXCEEDED, Rejection};
 use crate::store::Snapshot;
+use crate::telemetry::spans::SpanQueue;
 use crate::telemetry::{ADMITTED, AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
@@ -55,6 +57,7 @@ use exchange::{Asked, Exchange, InFlight, PassedOver};
 use guard::{Entered, Terms};
 use occasion::{Occasion, Serving};
 use reply::model;
+use trace::Step;
 
 pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
@@ -98,6 +101,8 @@ pub struct State {
     pub tunnels: Arc<Tunnels>,
     /// Where access lines go.
     pub access: AccessLog,
+    /// Where the spans of traces go.
+    pub spans: SpanQueue,
     /// The listeners of clients.
     pub listeners: Vec<Listening>,
     /// The connection of the process to itself, while there is one.
@@ -114,6 +119,7 @@ impl State {
         Self {
             gateway: ArcSwap::from_pointee(gateway),
             stored_keys: None,
+            spans: SpanQueue::new(telemetry.spans.clone()),
             telemetry,
             limiter: Limiter::new(),
             successor: ArcSwapOption::empty(),
@@ -190,7 +196,12 @@ impl<O: Occasion> Proxy<O> {
             }
             Ok(Decision::Forward(admission)) => Ok(admission),
             // Boxed, so that requests without a body do not carry the space for reading one.
-            Ok(Decision::ReadBody(pending)) => Box::pin(self.read_body(session, exchange, pending)).await,
+            Ok(Decision::ReadBody(pending)) => {
+                let began = exchange.step_begins();
+                let admission = Box::pin(self.read_body(session, exchange, pending)).await;
+                exchange.step_over(Step::Body, began);
+                admission
+            }
             Err(rejection) => Err(rejection),
         };
         let admission = match admission {
@@ -392,6 +403,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             service.metrics.unreachable();
             service.target_count()
         });
+        exchange.attempt_failed(error.etype().as_str());
         error.set_retry((exchange.attempts as usize) < targets.min(MAX_ATTEMPTS));
         error
     }
@@ -418,6 +430,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             session.set_keepalive(None);
         }
         exchange.service.replied = Some(exchange.started.elapsed());
+        exchange.service.status = Some(response.status.as_u16());
         let route = &admission(exchange)?.route;
         exchange.expect(route.timeouts.idle, reads_within(admission(exchange)?));
         route.service.metrics.replied(response.status.as_u16());
@@ -554,6 +567,7 @@ impl<O: Occasion> Proxy<O> {
         } else if exchange.cause.is_none() {
             exchange.cause = error.map(cause);
         }
+        trace::report(&self.state.spans, session, exchange, status, total);
         let decision = exchange.rejected.unwrap_or(match observed.is_empty() && trail.passed_over.is_empty() {
             true => ADMITTED,
             false => "observed",
@@ -570,6 +584,7 @@ impl<O: Occasion> Proxy<O> {
             &AccessLine {
                 at: exchange.at,
                 request_id: exchange.id.as_bytes(),
+                trace_id: exchange.trace.as_ref().map(|trace| trace.id.text()),
                 client: exchange.client.as_bytes(),
                 method: request.method.as_str(),
                 host: request.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default(),

@@ -3,8 +3,9 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes and saves quotas in it, `shared` and `shared_keys` what many gateways have in one Redis, `upgrade` hands over to
-//! the next process, `signals` decides when to leave. Of systemd know `activation`, `herald` and `watchdog`.
+//! changes and saves quotas in it, `shared` and `shared_keys` what many gateways have in one Redis, `traces` sends spans
+//! away, `upgrade` hands over to the next process, `signals` decides when to leave. Of systemd know `activation`, `herald`
+//! and `watchdog`.
 
 mod activation;
 mod admin;
@@ -19,6 +20,7 @@ mod shared_keys;
 mod signals;
 mod store;
 mod supervisor;
+mod traces;
 pub mod upgrade;
 mod watch;
 mod watchdog;
@@ -240,6 +242,8 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     }
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession, Arc::clone(&herald));
     add_task(&mut server, "supervisor", supervisor);
+    let exporter = traces::Exporter::start(&state)
+        .map_err(|failed| StartError::Machine(format!("the thread that sends traces: {failed}")))?;
     let leave = signals::Leave { state: Arc::clone(&state), clients, operators, kept, served, herald };
     // Last, since requests of the process before wait meanwhile.
     if let Some(counters) = counters {
@@ -249,6 +253,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     if let Some(keeper) = last_save {
         keeper.finish();
     }
+    exporter.finish();
     state.access.flush();
     info!("left");
     Ok(())

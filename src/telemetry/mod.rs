@@ -1,4 +1,4 @@
-//! Every metric, the access line and the process log, defined once.
+//! Every metric, the access line, the spans of traces and the process log, defined once.
 //!
 //! A leaf: it imports nothing of ours. Metric labels come from names in the configuration and from closed sets,
 //! never from request text, so a scrape stays the same size whatever strangers send. The children of a route's
@@ -10,8 +10,10 @@ mod log;
 mod make;
 mod metrics;
 mod named;
+pub mod otlp;
 mod outlet;
 mod series;
+pub mod spans;
 mod text;
 mod usage;
 

@@ -114,6 +114,7 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         | "tollgate_log_entries_dropped_total"
         | "tollgate_connections_refused_total"
         | "tollgate_connections_expired_total"
+        | "tollgate_spans_dropped_total"
         | "tollgate_limit_entries" => Bound::Constant,
         _ => return None,
     })

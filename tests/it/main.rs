@@ -21,6 +21,7 @@
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `logs` — access lines and the process log: what is in them, and that nobody waits for them
+//! - `traces` — distributed traces: what is recorded, what services are told, collectors that are away
 //! - `metrics` — how many series there are, and whether dashboard and rules know their names
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
@@ -66,5 +67,6 @@ mod streams;
 mod suite;
 mod systemd;
 mod tokens;
+mod traces;
 mod upgrade;
 mod uploads;

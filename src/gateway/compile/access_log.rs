@@ -63,6 +63,7 @@ pub(super) fn lines(written: AccessLines) -> Lines {
 fn named(field: AccessField) -> Field {
     match field {
         AccessField::RequestId => Field::RequestId,
+        AccessField::TraceId => Field::TraceId,
         AccessField::Client => Field::Client,
         AccessField::Method => Field::Method,
         AccessField::Host => Field::Host,

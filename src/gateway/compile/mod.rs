@@ -23,6 +23,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod traces;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -69,7 +70,7 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let Parts { services, callers, compiled, docs, flood } = parts(config, surroundings, report);
+    let Parts { services, callers, compiled, docs, flood, traces } = parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
@@ -99,6 +100,7 @@ pub fn compile(
         },
         access_shape: access_log::shape(&config.access_log),
         access_lines: access_log::lines(config.access_log.lines),
+        traces,
         keys: callers.keys,
         accounts: callers.accounts,
         consumers: callers.consumers,
@@ -133,6 +135,7 @@ struct Parts {
     compiled: Compiled,
     docs: Option<super::docs::Place>,
     flood: Option<Arc<Flood>>,
+    traces: Option<super::traces::Traces>,
 }
 
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
@@ -145,7 +148,8 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     warn_of_unused(config, report);
     let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
-    Parts { services, callers, compiled, docs, flood }
+    let traces = traces::compile(config, report);
+    Parts { services, callers, compiled, docs, flood, traces }
 }
 
 fn check_top(config: &Config, report: &mut Report) {

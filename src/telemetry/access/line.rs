@@ -49,6 +49,8 @@ pub struct AccessLine<'a> {
     pub at: SystemTime,
     /// As answered in `X-Request-Id`.
     pub request_id: &'a [u8],
+    /// Its trace in hexadecimal, where traces are configured.
+    pub trace_id: Option<[u8; 32]>,
     /// The address of the client, seen through trusted proxies.
     pub client: &'a [u8],
     /// As sent: an RFC 9110 token.
@@ -134,6 +136,9 @@ impl AccessLine<'_> {
     fn write_request(&self, out: &mut Vec<u8>, fields: Fields) {
         if fields.has(Field::RequestId) {
             string(out, ",\"request_id\":\"", self.request_id);
+        }
+        if let Some(trace) = self.trace_id.filter(|_| fields.has(Field::TraceId)) {
+            plain(out, ",\"trace_id\":\"", trace);
         }
         if fields.has(Field::Client) {
             plain(out, ",\"client\":\"", self.client);

@@ -42,6 +42,7 @@ pub struct Fields(u32);
 #[expect(missing_docs, reason = "the members of AccessLine of the same names say what they are")]
 pub enum Field {
     RequestId,
+    TraceId,
     Client,
     Method,
     Host,

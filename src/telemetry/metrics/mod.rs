@@ -16,6 +16,7 @@ use super::named::{
 };
 use super::outlet::Lost;
 use super::series::{Families, Inventory};
+use super::spans::SpanMetrics;
 use super::usage::Usage;
 
 /// Why a line of a log is lost: its place takes lines too slowly, or not at all.
@@ -80,6 +81,8 @@ pub struct Telemetry {
     pub limit_max_bytes: IntGauge,
     access_dropped: [IntCounter; 2],
     log_dropped: [IntCounter; 2],
+    /// What becomes of the spans of traces.
+    pub spans: SpanMetrics,
     /// Keys of the store that are good.
     pub store_keys: IntGauge,
     /// Unix time at which the snapshot of the store was known to be current.

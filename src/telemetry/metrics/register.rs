@@ -2,6 +2,7 @@
 
 use super::super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
 use super::super::series::Families;
+use super::super::spans::SpanMetrics;
 use super::super::usage::Usage;
 use super::{DecidedBy, LOSSES, ReloadResult, Telemetry};
 
@@ -218,6 +219,15 @@ impl Telemetry {
             ),
             access_dropped: LOSSES.map(|reason| access_dropped.with_label_values(&[reason])),
             log_dropped: LOSSES.map(|reason| log_dropped.with_label_values(&[reason])),
+            spans: SpanMetrics::new(
+                counter(&registry, "tollgate_spans_exported_total", "Spans of traces that the collector has taken"),
+                &counters(
+                    &registry,
+                    "tollgate_spans_dropped_total",
+                    "Spans of traces that the collector does not get, by reason",
+                    &["reason"],
+                ),
+            ),
             store_keys: int_gauge(&registry, "tollgate_store_keys", "API keys of the store that are good"),
             store_refreshed: int_gauge(
                 &registry,

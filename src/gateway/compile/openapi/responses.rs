@@ -133,6 +133,7 @@ fn problem(errors: &Value) -> Value {
             "detail": { "type": "string" },
             "instance": { "description": "The path of the request.", "type": "string" },
             "request_id": { "description": "As in `X-Request-Id`.", "type": "string" },
+            "trace_id": { "description": "The request's trace, where traces are recorded.", "type": "string" },
             "errors": errors,
             "violated-policies": { "type": "array", "items": { "type": "string" } },
         },

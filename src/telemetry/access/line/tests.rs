@@ -38,6 +38,7 @@ pub(in super::super) fn line() -> AccessLine<'static> {
     AccessLine {
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_234),
         request_id: b"ab12",
+        trace_id: None,
         client: b"192.0.2.1",
         method: "GET",
         host: b"api.example.com",
