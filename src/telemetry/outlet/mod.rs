@@ -21,7 +21,7 @@ use writer::Writer;
 
 pub use sink::Sink;
 
-/// Most bytes of lines that a buffer keeps, but for the last line.
+/// Most bytes of lines that a buffer keeps, but for the last line. From a quarter of it on, the thread does not rest.
 pub const BUFFER_BYTES: usize = 1 << 20;
 
 /// A way out for lines.
@@ -124,13 +124,19 @@ impl Outlet {
 
     /// Adds what `write` appends, which is whole lines. The buffer is one of this outlet's.
     pub fn push(&self, buffer: &Buffer, write: impl FnOnce(&mut Vec<u8>)) {
-        {
+        let is_filling = {
             let mut lines = buffer.0.lock();
-            if lines.len() >= BUFFER_BYTES {
+            let before = lines.len();
+            if before >= BUFFER_BYTES {
                 self.shared.slow.fetch_add(1, Ordering::Relaxed);
                 return;
             }
             write(&mut lines);
+            before < BUFFER_BYTES / 4 && lines.len() >= BUFFER_BYTES / 4
+        };
+        if is_filling {
+            // Lines come so fast that they serve each other without a rest.
+            return self.shared.hurry();
         }
         // Who finds it set can rely on the thread: it is reset before the buffers are emptied, under their locks. It is only
         // read here as a rule, so that threads with lines do not take its cache line from each other.

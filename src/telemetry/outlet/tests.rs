@@ -84,8 +84,7 @@ fn another_place_gets_no_half_of_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let (outlet, _reader) = to_pipe();
     let buffer = outlet.buffer();
-    outlet.push(&buffer, |out| out.extend_from_slice(&b"y".repeat(200_000)));
-    outlet.push(&buffer, |out| out.push(b'\n'));
+    outlet.push(&buffer, |out| out.extend_from_slice(&[b"y".repeat(200_000), b"\n".to_vec()].concat()));
     push(&outlet, &buffer, 1..2);
     assert!(!outlet.flush(Duration::from_millis(200)));
     outlet.redirect(to(&folder.path().join("file")));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -27,6 +27,16 @@ fn flood(public: SocketAddr) {
     for _ in 0..MANY {
         let bytes = request("GET", &format!("/{long}"), &[("user-agent", &long)], b"");
         assert_eq!(client.ask(&bytes).expect("an answer").status, 200);
+    }
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -82,14 +92,10 @@ fn nobody_reads_either_output() {
     let file = folder.path().join("tollgate.yaml");
     let good = open(&origin, json!({}));
     fs::write(&file, good.to_string()).unwrap();
-    let mut child = program()
-        .arg("run")
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start the gateway");
+    let mut program = program();
+    program.arg("run").arg(&file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut gateway = Killed(program.spawn().expect("start the gateway"));
+    let child = &mut gateway.0;
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut log = String::new();
     while !log.contains("ready ") {
@@ -120,7 +126,6 @@ fn nobody_reads_either_output() {
     let until = Instant::now() + SOON;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > until {
-            let _ = child.kill();
             panic!("the process waits for a reader");
         }
         std::thread::sleep(Duration::from_millis(10));
