@@ -31,7 +31,7 @@ use std::time::Instant;
 use log::{info, warn};
 
 use crate::policy::limit::handover::wire::{Leaving, Taking};
-use crate::policy::limit::handover::{self, Answer, Demands, FORMAT, Predecessor, Saying};
+use crate::policy::limit::handover::{self, Answer, Demand, FORMAT, Predecessor, Saying};
 use crate::policy::limit::{Limiter, Moved};
 use crate::proxy::{self, State, Successor};
 
@@ -232,14 +232,14 @@ impl Desk {
     }
 
     /// Decides, or passes the question on to whoever has the counters by now.
-    fn answer(&mut self, id: u64, demands: &Demands) -> io::Result<Answer> {
+    fn answer(&mut self, id: u64, demands: &[Demand]) -> io::Result<Answer> {
         loop {
             match self.predecessor.answer(id, demands, self.state.clock.now()) {
                 Ok(answer) => return Ok(answer),
                 Err(Moved) => self.flush()?,
             }
             let next = self.state.successor.load_full();
-            if let Some((answer, permit)) = next.and_then(|next| next.pass_on(demands.clone())) {
+            if let Some((answer, permit)) = next.and_then(|next| next.pass_on(demands.to_vec())) {
                 self.predecessor.granted(id, permit);
                 return Ok(answer);
             }

@@ -35,7 +35,7 @@ pub use predecessor::Predecessor;
 pub const FORMAT: u32 = 1;
 
 /// Claims of one request, in numbers.
-pub type Demands = SmallVec<[Demand; 4]>;
+pub type Demands = Vec<Demand>;
 
 /// A claim in numbers, to be weighed by a process that need not know its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
