@@ -46,7 +46,7 @@ Exit codes: 0 fine, 1 problems found, 2 bad use.";
 
 /// An API gateway: typed routes, keys, plans and limits from one YAML file.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = AFTER_HELP, subcommand_required = true, arg_required_else_help = true)]
+#[command(version = server::BUILD, about, after_help = AFTER_HELP, subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
