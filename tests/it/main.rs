@@ -24,6 +24,7 @@
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
 //! - `upgrade` — a new process takes over from a running one
+//! - `package` — the Debian package in a machine of its own: installed, upgraded, restarted, removed
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
@@ -51,6 +52,7 @@ mod limits;
 mod metrics;
 mod observe;
 mod openapi;
+mod package;
 mod parameters;
 mod process;
 mod quotas;
