@@ -7,7 +7,8 @@ mod build;
 mod load;
 mod machine;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use load::Service;
 use machine::{Machine, Network, said};
 
 use crate::process::instance::{config, eventually};
+use crate::support::client::fetch;
 
 /// Where the package has its configuration.
 const FILE: &str = "/etc/tollgate/tollgate.yaml";
@@ -23,6 +25,12 @@ const FILE: &str = "/etc/tollgate/tollgate.yaml";
 /// All files of a machine, but for those that live in memory and those that keep books of packages, users and logs.
 const ALL_FILES: &str = "find / -xdev -not -path '/var/lib/dpkg/*' -not -path '/var/log/*' -not -path '/etc/*-' \
                          -not -path '/var/tmp/*' -not -path '/tmp/*' | sort";
+
+/// How often the gateway is killed.
+const KILLS: usize = 3;
+
+/// How soon it has to be back.
+const BACK: Duration = Duration::from_secs(1);
 
 /// A machine with the older package, which serves what a service answers.
 struct Installed {
@@ -96,6 +104,7 @@ fn a_package_is_installed_confined_and_gone_without_a_trace() {
         ("/run/tollgate", "700 tollgate"),
         ("/var/lib/tollgate", "700 tollgate"),
         ("/usr/share/man/man1/tollgate-keys-create.1.gz", "644 root"),
+        ("/usr/share/man/man5/tollgate.yaml.5.gz", "644 root"),
         ("/usr/share/bash-completion/completions/tollgate", "644 root"),
         ("/usr/share/zsh/vendor-completions/_tollgate", "644 root"),
         ("/usr/share/fish/vendor_completions.d/tollgate.fish", "644 root"),
@@ -146,4 +155,41 @@ fn reloads_and_upgrades_of_the_unit_lose_no_request() {
     load.end().assert_nothing_lost("reloads and upgrades");
     let processes = || machine.text("grep --files-with-matches --line-regexp tollgate /proc/[0-9]*/comm");
     assert!(eventually(|| processes().lines().count() == 1), "{}", processes());
+}
+
+#[test]
+fn with_the_socket_unit_restarts_and_kills_refuse_nobody() {
+    let installed = Installed::install();
+    let (machine, public) = (&installed.machine, installed.public);
+    let address = format!("[Socket]\nListenStream=\nListenStream={public}\n");
+    machine.write("/etc/systemd/system/tollgate.socket.d/address.conf", &address);
+    machine.must("systemctl daemon-reload && systemctl stop tollgate.service");
+    machine.must("systemctl enable --now tollgate.socket && systemctl start tollgate.service");
+    let load = installed.service.load(public);
+    let mut processes = vec![installed.main_process()];
+    let restart = "systemctl restart tollgate.service".to_owned();
+    for way in [restart.clone(), format!("tollgate upgrade {FILE}"), restart.clone(), PACKAGES.install_newer(), restart] {
+        machine.must(&way);
+        let now = installed.main_process();
+        assert!(installed.is_active() && !processes.contains(&now), "{way}: {now} after {processes:?}");
+        processes.push(now);
+        load.go_on();
+    }
+    load.end().assert_nothing_lost("restarts and upgrades");
+    let load = installed.service.load(public);
+    for _ in 0..KILLS {
+        machine.must(&format!("kill -KILL {}", installed.main_process()));
+        let killed = Instant::now();
+        assert_eq!(fetch(public, "/quick/after").status, 200);
+        let away = killed.elapsed();
+        assert!(away < BACK, "it was away for {away:?}");
+        load.go_on();
+    }
+    let tally = load.end();
+    // What was in flight may be lost, and nothing else.
+    assert!(tally.refused.is_empty() && tally.failed.len() <= KILLS * load::AT_A_TIME, "{tally:?}");
+    machine.must("dpkg --purge tollgate");
+    assert!(TcpStream::connect(public).is_err(), "the socket goes with the package");
+    let links = machine.text("find /etc/systemd/system -name 'tollgate*' -not -name '*.d'");
+    assert_eq!(links, "");
 }

@@ -37,6 +37,9 @@ const CLIENTS: [Kind; 9] = [
     Kind::Slow,
 ];
 
+/// How many requests can be on their way at a time.
+pub const AT_A_TIME: usize = CLIENTS.len();
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Keeping,

@@ -123,7 +123,10 @@ impl Drop for Machine {
     fn drop(&mut self) {
         if self.init != 0 {
             if thread::panicking() {
-                eprintln!("the machine's journal:\n{}", self.text("journalctl --no-pager --lines=300 --output=short-precise"));
+                eprintln!(
+                    "the machine's journal:\n{}",
+                    self.text("journalctl --no-pager --lines=300 --output=short-precise")
+                );
             }
             end(self.init);
         }
