@@ -43,7 +43,7 @@ struct Installed {
 impl Installed {
     fn install() -> Self {
         let service = Service::start();
-        let machine = Machine::boot(Network::Host, PACKAGES.folder());
+        let machine = Machine::boot(Network::Host);
         let (public, admin) = (free_address(), free_address());
         let installed = Self { service, machine, public, admin };
         installed.configure(json!({}));
@@ -91,7 +91,7 @@ fn free_address() -> SocketAddr {
 
 #[test]
 fn a_package_is_installed_confined_and_gone_without_a_trace() {
-    let machine = Machine::boot(Network::Own, PACKAGES.folder());
+    let machine = Machine::boot(Network::Own);
     let before = machine.text(ALL_FILES);
     machine.must(&PACKAGES.install_older());
     machine.must("systemctl is-active tollgate.service && systemctl is-enabled tollgate.service");
@@ -168,7 +168,8 @@ fn with_the_socket_unit_restarts_and_kills_refuse_nobody() {
     let load = installed.service.load(public);
     let mut processes = vec![installed.main_process()];
     let restart = "systemctl restart tollgate.service".to_owned();
-    for way in [restart.clone(), format!("tollgate upgrade {FILE}"), restart.clone(), PACKAGES.install_newer(), restart] {
+    for way in [restart.clone(), format!("tollgate upgrade {FILE}"), restart.clone(), PACKAGES.install_newer(), restart]
+    {
         machine.must(&way);
         let now = installed.main_process();
         assert!(installed.is_active() && !processes.contains(&now), "{way}: {now} after {processes:?}");

@@ -70,7 +70,7 @@ fn build(sources: &Path, output: &Path) -> PathBuf {
         .env_remove("MAKEFLAGS")
         .current_dir(sources)
         .output()
-        .expect("run debian/rules: install the packages `make` and `debhelper`");
+        .expect("run debian/rules");
     assert!(made.status.success(), "debian/rules: {}\n{}", made.status, said(&made));
     let new = packages(output).into_iter().find(|file| !before.contains(file));
     new.expect("debian/rules makes a package")

@@ -11,20 +11,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::build::PACKAGES;
 use crate::process::instance::eventually;
 
 /// Packages of the machine. What they need comes with them.
-const PACKAGES: [&str; 3] = ["systemd", "systemd-sysv", "dbus"];
+const INCLUDED: [&str; 3] = ["systemd", "systemd-sysv", "dbus"];
 
 /// Programs that have to be there, and the packages that bring them.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("systemd-nspawn", "systemd-container"),
     ("mmdebstrap", "mmdebstrap"),
     ("dh", "debhelper"),
+    ("make", "make"),
     ("nsenter", "util-linux"),
 ];
 
-/// Where a machine sees the packages that it shall install.
+/// Where a machine sees the packages.
 pub const SHARED: &str = "/packages";
 
 /// Those of a shell of root.
@@ -53,9 +55,10 @@ pub struct Machine {
 static TURN: Mutex<()> = Mutex::new(());
 
 impl Machine {
-    /// Boots one that sees this folder at [`SHARED`].
-    pub fn boot(network: Network, shared: &Path) -> Self {
+    /// Boots one that sees the packages at [`SHARED`].
+    pub fn boot(network: Network) -> Self {
         require_programs();
+        let shared = PACKAGES.folder();
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let files = files();
         end_stale(&files);
@@ -166,7 +169,7 @@ fn files() -> PathBuf {
     let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     // The program was built here, so that is where it runs.
     let suite = suite.expect("the tests run on Debian, whose release /etc/os-release names");
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("debian-{suite}-{}", PACKAGES.join("+")));
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("debian-{suite}-{}", INCLUDED.join("+")));
     if kept.exists() {
         return kept;
     }
@@ -174,7 +177,7 @@ fn files() -> PathBuf {
     let removed = as_root("rm").arg("-rf").arg(&unfinished).status();
     assert!(removed.is_ok_and(|status| status.success()), "cannot remove {}", unfinished.display());
     let mut make = as_root("mmdebstrap");
-    make.args(["--quiet", "--variant=essential"]).arg(format!("--include={}", PACKAGES.join(",")));
+    make.args(["--quiet", "--variant=essential"]).arg(format!("--include={}", INCLUDED.join(",")));
     let output = make.arg(suite).arg(&unfinished).output().expect("run mmdebstrap");
     assert!(output.status.success(), "mmdebstrap: {}\n{}", output.status, said(&output));
     let moved = as_root("mv").arg(&unfinished).arg(&kept).status();
