@@ -29,12 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {
         extract(&mut archive, file, &out)?;
     }
-    name_build();
+    name_build(&env::var("CARGO_PKG_VERSION")?);
     Ok(())
 }
 
 /// Sets what `server::REVISION` and `server::BUILD` are.
-fn name_build() {
+fn name_build(version: &str) {
     let said = |name: &str| {
         println!("cargo::rerun-if-env-changed={name}");
         env::var(name).ok().filter(|value| !value.is_empty())
@@ -43,7 +43,6 @@ fn name_build() {
         (Some(revision), date) => (Some(revision), date),
         (None, _) => checked_out().unzip(),
     };
-    let version = env!("CARGO_PKG_VERSION");
     let build = match (&revision, date) {
         (Some(revision), Some(date)) => format!("{version} ({revision}, {date})"),
         (Some(revision), None) => format!("{version} ({revision})"),
@@ -57,7 +56,7 @@ fn name_build() {
 /// checkout.
 fn checked_out() -> Option<(String, String)> {
     let root = fs::canonicalize(git(&["rev-parse", "--show-toplevel"])?).ok()?;
-    if root != fs::canonicalize(env!("CARGO_MANIFEST_DIR")).ok()? {
+    if root != env::current_dir().and_then(fs::canonicalize).ok()? {
         return None;
     }
     // Every commit, checkout and reset is a line of the first. The others are for those who keep no such log.
@@ -74,9 +73,9 @@ fn checked_out() -> Option<(String, String)> {
     Some((hash.get(..12)?.to_owned(), date.to_owned()))
 }
 
-/// What git says here.
+/// What git says here, which is where `Cargo.toml` is.
 fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().ok()?;
+    let output = Command::new("git").args(arguments).output().ok()?;
     let said = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| said.trim_end().to_owned())
 }
