@@ -23,8 +23,8 @@ use crate::support::client::fetch;
 const FILE: &str = "/etc/tollgate/tollgate.yaml";
 
 /// All files of a machine, but for those that live in memory and those that keep books of packages, users and logs.
-const ALL_FILES: &str = "find / -xdev -not -path '/var/lib/dpkg/*' -not -path '/var/log/*' -not -path '/etc/*-' \
-                         -not -path '/var/tmp/*' -not -path '/tmp/*' | sort";
+const ALL_FILES: &str = "find / -xdev -not -path '/var/lib/dpkg/*' -not -path '/var/log/dpkg.log' -not -path '/etc/*-' \
+                         -not -path '/var/log/journal*' -not -path '/var/tmp/*' -not -path '/tmp/*' | sort";
 
 /// How often the gateway is killed.
 const KILLS: usize = 3;
