@@ -3,6 +3,7 @@
 pub mod explain;
 pub mod import;
 pub mod keys;
+pub mod manual;
 pub mod password;
 pub mod upgrade;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 
 use tollgate::config::{Color, Report, Sources};
@@ -47,7 +47,7 @@ Exit codes: 0 fine, 1 problems found, 2 bad use.";
 
 /// An API gateway: typed routes, keys, plans and limits from one YAML file.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = AFTER_HELP, subcommand_required = true, arg_required_else_help = true)]
+#[command(version = server::BUILD, about, after_help = AFTER_HELP, subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -131,6 +131,19 @@ enum Command {
     /// `conf/tollgate.schema.json` is this. A file that begins with
     /// `# yaml-language-server: $schema=PATH` is completed and checked by editors that know it.
     Schema,
+    /// Print a script that completes this command line in a shell.
+    ///
+    /// The Debian package brings those of bash, zsh and fish.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages: tollgate(1), one of each command, and tollgate.yaml(5).
+    #[command(hide = true)]
+    ManPages {
+        /// The folder, which must be there.
+        folder: PathBuf,
+    },
     /// Start a gateway with a demo service, and print curl lines to try.
     Demo,
     /// Start the process that takes over at an upgrade. The gateway itself says it.
@@ -209,6 +222,14 @@ fn main() -> ExitCode {
             print(&commands::schema());
             ExitCode::SUCCESS
         }
+        Command::Completions { shell } => {
+            print(&commands::manual::completions(&Cli::command(), shell));
+            ExitCode::SUCCESS
+        }
+        Command::ManPages { folder } => match commands::manual::write_pages(Cli::command(), &folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failed) => complain(&format!("{}: {failed}", folder.display())),
+        },
         Command::Demo => demo(),
         Command::Launch { command } => ExitCode::from(u8::from(server::upgrade::launch(&command).is_err())),
     }

@@ -55,6 +55,12 @@ pub use reload::Outcome;
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The commit it was built from, or `unknown`.
+pub const REVISION: &str = env!("TOLLGATE_REVISION");
+
+/// The version with commit and date, as far as they are known.
+pub const BUILD: &str = env!("TOLLGATE_BUILD");
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -292,7 +298,7 @@ fn prepare(
     mut inheritance: Inheritance<'_>,
     herald: &Arc<Herald>,
 ) -> Result<Prepared, StartError> {
-    let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
+    let telemetry = Arc::new(Telemetry::new(VERSION, REVISION));
     let key_sources = Arc::<KeySources>::default();
     let surroundings = Surroundings {
         telemetry: &telemetry,

@@ -28,6 +28,7 @@
 //! - `streams` — event streams and WebSockets: through timeouts, reloads, upgrades and the end
 //! - `upgrade` — a new process takes over from a running one
 //! - `systemd` — sockets it passes, what it hears of the process, the units
+//! - `package` — the Debian package in a machine of its own: installed, upgraded, restarted, removed
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
@@ -56,6 +57,7 @@ mod logs;
 mod metrics;
 mod observe;
 mod openapi;
+mod package;
 mod parameters;
 mod process;
 mod quotas;
