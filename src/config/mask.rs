@@ -1,7 +1,8 @@
 //! The configuration as it may be shown: defaults filled in, secrets masked; and reports without them.
 //!
-//! Masked are the hashes of keys (by their type), every value that came from a placeholder (`${env:…}`, `${file:…}`
-//! are how secrets come in), the secrets and keys of `jwt`, a URL of Redis with a password, and the values of headers that carry credentials.
+//! Masked are the hashes of keys (by their type), every value that came from a placeholder (`${env:…}`, `${file:…}`,
+//! `${credential:…}` are how secrets come in), the secrets and keys of `jwt`, a URL of Redis with a password, and the values
+//! of headers that carry credentials.
 
 use serde_json::Value;
 
