@@ -21,7 +21,7 @@ pub(super) mod tests;
 mod token;
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -169,7 +169,7 @@ pub(super) async fn admit_on(
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
-    check_flood(&gateway, exchange.client.ip)?;
+    check_flood(&gateway, exchange)?;
     message::check(&gateway.request_limits, request)?;
     let host = message::host(request)?;
     if request.target == b"*" {
@@ -214,10 +214,11 @@ fn identify(gateway: &Gateway, request: &Request<'_>, exchange: &mut Exchange) {
     exchange.id = client::RequestId::of(&request.parts.headers, peer);
 }
 
-fn check_flood(gateway: &Gateway, client: IpAddr) -> Result<(), Rejection> {
+/// The process itself is no client.
+fn check_flood(gateway: &Gateway, exchange: &Exchange) -> Result<(), Rejection> {
     match &gateway.flood {
-        Some(flood) => flood.admit(client).map_err(|_| Rejection::Flood),
-        None => Ok(()),
+        Some(flood) if !exchange.is_pulse => flood.admit(exchange.client.ip).map_err(|_| Rejection::Flood),
+        _ => Ok(()),
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Exchange {
     pub target: Option<Arc<Target>>,
     /// Bytes of a streamed body so far.
     pub streamed: u64,
+    /// Whether the process has sent it itself.
+    pub is_pulse: bool,
     /// Counts this request until it is logged.
     pub in_flight: Option<InFlight>,
 }
@@ -184,6 +186,7 @@ impl Exchange {
             attempts: 0,
             target: None,
             streamed: 0,
+            is_pulse: false,
             in_flight: Some(in_flight),
         }
     }

@@ -42,6 +42,7 @@ use crate::gateway::ConnectionLimits;
 use super::Proxy;
 use super::client::Address;
 use super::occasion::{Occasion, Serving};
+use super::pulse::Pulse;
 
 /// The open connections of the process.
 #[derive(Debug, Default)]
@@ -154,13 +155,16 @@ impl<O: Occasion> GuardedApp<O> {
     fn guard(&self, io: Stream) -> Option<Guarded> {
         let state = &self.proxy.state;
         let limits = state.gateway.load().connection_limits;
-        let address = io
-            .get_socket_digest()
-            .and_then(|digest| digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip())));
-        match state.connections.enter(address, &limits) {
-            Ok(entry) => {
+        let peer = io.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
+        let address = peer.map(|peer| peer.ip());
+        let admitted = match state.pulse.load_full().filter(|pulse| peer.is_some_and(|peer| pulse.comes_from(peer))) {
+            Some(pulse) => Ok(Caller::Itself(pulse)),
+            None => state.connections.enter(address, &limits).map(Caller::Client),
+        };
+        match admitted {
+            Ok(caller) => {
                 let peer = address.map_or_else(Address::default, Address::of);
-                Some(Guarded::new(io, peer, limits, entry, Arc::clone(state)))
+                Some(Guarded::new(io, peer, limits, caller, Arc::clone(state)))
             }
             Err(full) => {
                 state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
@@ -204,19 +208,20 @@ pub fn peer(session: &Session) -> Address {
     guarded(session).map(|guarded| guarded.peer.clone()).unwrap_or_default()
 }
 
-/// Marks the connection of a session as busy with a request.
-pub fn mark_busy(session: &Session) {
-    set_phase(session, BUSY);
+/// Marks the connection of a session as busy with a request. The process's own, if it is one.
+pub fn mark_busy(session: &Session) -> Option<&Pulse> {
+    let guarded = guarded(session)?;
+    guarded.phase.store(BUSY, Ordering::Relaxed);
+    match &guarded.caller {
+        Caller::Client(_) => None,
+        Caller::Itself(pulse) => Some(pulse),
+    }
 }
 
 /// Marks the connection of a session as waiting for the next request.
 pub fn mark_idle(session: &Session) {
-    set_phase(session, IDLE);
-}
-
-fn set_phase(session: &Session, phase: u8) {
     if let Some(guarded) = guarded(session) {
-        guarded.phase.store(phase, Ordering::Relaxed);
+        guarded.phase.store(IDLE, Ordering::Relaxed);
     }
 }
 
@@ -237,7 +242,15 @@ pub struct Guarded {
     /// requests: it is moved only when it fires too early, or would fire too late.
     timer: Option<Pin<Box<Sleep>>>,
     state: Arc<super::State>,
-    _entry: Entry,
+    caller: Caller,
+}
+
+/// Who is at the other end.
+enum Caller {
+    /// Counted until the connection ends.
+    Client(#[expect(dead_code, reason = "counts until it is dropped")] Entry),
+    /// Not counted: what the process asks of itself takes nobody's place.
+    Itself(Arc<Pulse>),
 }
 
 impl std::fmt::Debug for Guarded {
@@ -250,7 +263,7 @@ impl std::fmt::Debug for Guarded {
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 impl Guarded {
-    fn new(io: Stream, peer: Address, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
+    fn new(io: Stream, peer: Address, limits: ConnectionLimits, caller: Caller, state: Arc<super::State>) -> Self {
         Self {
             io,
             peer,
@@ -260,7 +273,7 @@ impl Guarded {
             due: Instant::now(),
             timer: None,
             state,
-            _entry: entry,
+            caller,
         }
     }
 

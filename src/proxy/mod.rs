@@ -18,6 +18,7 @@ mod guard;
 mod occasion;
 mod passwords;
 mod plain;
+mod pulse;
 pub mod rehearse;
 mod reply;
 
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
@@ -58,6 +59,7 @@ pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
 pub use passwords::Passwords;
+pub use pulse::Pulse;
 
 /// What belongs to the process and outlives every generation.
 pub struct State {
@@ -89,6 +91,8 @@ pub struct State {
     pub access: AccessLog,
     /// The listeners of clients.
     pub listeners: Vec<Listening>,
+    /// The connection of the process to itself, while there is one.
+    pub pulse: ArcSwapOption<Pulse>,
     /// Set once the process is about to leave.
     pub draining: AtomicBool,
     /// Requests between their first phase and their log line.
@@ -113,6 +117,7 @@ impl State {
             auth_services: AuthServices::default(),
             access,
             listeners: Vec::new(),
+            pulse: ArcSwapOption::empty(),
             draining: AtomicBool::new(false),
             in_flight: Arc::new(AtomicUsize::new(0)),
         }
@@ -241,7 +246,12 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
-        guard::mark_busy(session);
+        if let Some(pulse) = guard::mark_busy(session)
+            && pulse.is_asked_by(&session.req_header().headers)
+        {
+            exchange.is_pulse = true;
+            exchange.in_flight = None;
+        }
         session.as_mut().set_pipelining_enabled(true);
         let silence = exchange.gateway.request_limits.body_timeout;
         session.set_read_timeout(Some(silence));
@@ -353,6 +363,10 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             response.remove_header(&TRANSFER_ENCODING);
             session.set_keepalive(None);
         }
+        if self.state.draining.load(Ordering::Relaxed) {
+            // Also where the drain began after the request: its client need not find out by a closed connection.
+            session.set_keepalive(None);
+        }
         exchange.service.replied = Some(exchange.started.elapsed());
         let route = &admission(exchange)?.route;
         route.service.metrics.replied(response.status.as_u16());
@@ -399,7 +413,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             exchange.cause = Some(fault.cause());
         }
         guard::mark_idle(session);
-        self.record(session, error, exchange);
+        if !exchange.is_pulse {
+            self.record(session, error, exchange);
+        }
         self.occasion.over(exchange);
         // What the request held is free before its connection waits for the next one.
         exchange.trail.held = None;

@@ -1,11 +1,14 @@
 //! When and how the process leaves.
 //!
 //! SIGTERM, SIGINT and SIGQUIT begin the drain, and so does a process that has taken over (`upgrade`), which then accepts
-//! all new connections: readiness fails and every answer from then on closes its connection,
-//! while new requests are still served. Connections that are open but idle get [`LINGER`] to bring a last request, so
-//! that a client that reuses one at this moment is answered instead of reset. Once nothing is in flight, or half of
-//! `drain.timeout` is over, no new connection is let in; what is in flight then is answered, and the process leaves
-//! when it is, at the latest after `drain.timeout`. A second signal ends the wait.
+//! all new connections: readiness fails and every answer from then on closes its connection, while new requests are
+//! still served. Where systemd keeps the listening sockets of clients, no further connection is accepted: it waits for the
+//! next process. Operators are answered to the end, unless another process answers them.
+//!
+//! Connections that are open but idle get [`LINGER`] to bring a last request, so that a client that reuses one at this
+//! moment is answered instead of reset: HTTP/1.1 has no other way to tell them. Once nothing is in flight, or half of
+//! `drain.timeout` is over, no new connection is let in; what is in flight then is answered, and the process leaves when
+//! it is, at the latest after `drain.timeout`. A second signal ends the wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +23,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::proxy::State;
 
-use super::listeners::Acceptance;
+use super::herald::Herald;
+use super::listeners::{Acceptance, Bound, Keeper};
 
 /// How long idle keep-alive connections may bring a last request.
 const LINGER: Duration = Duration::from_millis(500);
@@ -31,6 +35,31 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often the count of requests in flight is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// How often systemd is told how many requests are in flight.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// How many of the listeners of clients systemd keeps when the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// None of them.
+    None,
+    /// Some of them.
+    Some,
+    /// All of them.
+    All,
+}
+
+impl Kept {
+    /// Of these.
+    pub fn of(listeners: &[Bound]) -> Self {
+        match listeners.iter().filter(|bound| bound.keeper == Keeper::Systemd).count() {
+            0 => Self::None,
+            kept if kept == listeners.len() => Self::All,
+            _ => Self::Some,
+        }
+    }
+}
+
 /// Whether another process accepts connections from now on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Successor {
@@ -40,34 +69,46 @@ enum Successor {
 
 /// Waits for the signal to leave, and then for the requests in flight.
 pub struct Leave {
-    state: Arc<State>,
-    acceptance: Acceptance,
-    served: Arc<Notify>,
+    /// Whose requests are waited for.
+    pub state: Arc<State>,
+    /// Of clients.
+    pub clients: Acceptance,
+    /// Of operators.
+    pub operators: Acceptance,
+    /// The listeners of clients.
+    pub kept: Kept,
+    /// Told when another process serves.
+    pub served: Arc<Notify>,
+    /// Tells systemd.
+    pub herald: Arc<Herald>,
 }
 
 impl Leave {
-    /// Watches the requests of this state; `served` is told when another process serves.
-    pub fn new(state: Arc<State>, acceptance: Acceptance, served: Arc<Notify>) -> Self {
-        Self { state, acceptance, served }
-    }
-
     async fn drain(&self, successor: Successor) {
         let begun = Instant::now();
         let timeout = self.state.gateway.load().drain_timeout;
         let mut closed: Option<Instant> = None;
+        let mut told: Option<(usize, Instant)> = None;
         loop {
             let in_flight = self.state.in_flight.load(Ordering::Relaxed);
             let open = self.state.connections.open();
             let rested = |since: Instant, time| in_flight == 0 && (open == 0 || since.elapsed() >= time);
+            if told.is_none_or(|(number, at)| number != in_flight && at.elapsed() >= TELL_EVERY) {
+                self.herald.draining(in_flight);
+                told = Some((in_flight, Instant::now()));
+            }
+            // What was accepted last may not be counted yet. Where systemd keeps the sockets, it is not turned away.
             match closed {
-                Some(closed) if rested(closed, SETTLE) => {
+                Some(closed) if rested(closed, SETTLE) && (self.kept == Kept::None || closed.elapsed() >= SETTLE) => {
                     info!("drained after {:.3}s", begun.elapsed().as_secs_f64());
                     return;
                 }
                 None if rested(begun, LINGER) || begun.elapsed() >= timeout / 2 => {
-                    if successor == Successor::None {
+                    match (successor, self.kept) {
+                        (Successor::Serves, _) => {}
                         // Without this, requests of new connections would be cut when the runtimes end.
-                        self.state.connections.close();
+                        (Successor::None, Kept::None) => self.state.connections.close(),
+                        (Successor::None, Kept::Some | Kept::All) => self.clients.end().await,
                     }
                     closed = Some(Instant::now());
                 }
@@ -99,10 +140,16 @@ impl ShutdownSignalWatch for Leave {
         info!("draining in_flight={}", self.state.in_flight.load(Ordering::Relaxed));
         self.state.draining.store(true, Ordering::Relaxed);
         match successor {
-            Successor::Serves => self.acceptance.end().await,
+            Successor::Serves => {
+                self.herald.fall_silent();
+                self.clients.end().await;
+                self.operators.end().await;
+            }
             Successor::None => {
-                // Without systemd there is nobody to tell.
-                let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+                self.herald.stopping();
+                if self.kept == Kept::All {
+                    self.clients.end().await;
+                }
             }
         }
         tokio::select! {

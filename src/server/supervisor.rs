@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::gateway::lookup;
 use crate::proxy::State;
 
+use super::herald::Herald;
 use super::reload::Reloader;
 use super::upgrade::Succession;
 use super::watch::{Mark, Watched};
@@ -38,12 +39,19 @@ pub struct Supervisor {
     reloader: Arc<Reloader>,
     begun: Instant,
     succession: Mutex<Option<Succession>>,
+    herald: Arc<Herald>,
 }
 
 impl Supervisor {
     /// `begun` is when the process began to start; `succession` is completed when it serves.
-    pub fn new(state: Arc<State>, reloader: Arc<Reloader>, begun: Instant, succession: Succession) -> Self {
-        Self { state, reloader, begun, succession: Mutex::new(Some(succession)) }
+    pub fn new(
+        state: Arc<State>,
+        reloader: Arc<Reloader>,
+        begun: Instant,
+        succession: Succession,
+        herald: Arc<Herald>,
+    ) -> Self {
+        Self { state, reloader, begun, succession: Mutex::new(Some(succession)), herald }
     }
 
     fn announce(&self) {
@@ -61,8 +69,7 @@ impl Supervisor {
         if let Some(Err(failed)) = self.succession.lock().take().map(Succession::complete) {
             error!("{failed}");
         }
-        // Without systemd there is nobody to tell.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("generation 1")]);
+        self.herald.ready(&gateway);
     }
 
     /// Looks up the names of the current generation's services.

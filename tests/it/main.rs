@@ -24,6 +24,7 @@
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
 //! - `upgrade` — a new process takes over from a running one
+//! - `systemd` — sockets it passes, what it hears of the process, the units
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
@@ -59,6 +60,7 @@ mod reload;
 mod schema;
 mod shared;
 mod suite;
+mod systemd;
 mod tokens;
 mod upgrade;
 mod uploads;

@@ -33,7 +33,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 
-use super::listeners::Held;
+use super::listeners::{Held, Keeper};
 use super::{Source, unit_directory};
 
 pub use launch::launch;
@@ -90,6 +90,8 @@ pub struct Socket {
     pub role: Role,
     /// Its address as the configuration says it; the port may be 0.
     pub written: std::net::SocketAddr,
+    /// Who keeps it when the process ends.
+    pub keeper: Keeper,
 }
 
 /// Whom a listener is for.

@@ -39,9 +39,9 @@ impl Takeover {
     }
 
     /// The socket of a listener that the process before had too.
-    pub fn take(&mut self, role: Role, written: std::net::SocketAddr) -> Option<TcpListener> {
+    pub fn take(&mut self, role: Role, written: std::net::SocketAddr) -> Option<(Socket, TcpListener)> {
         let at = self.sockets.iter().position(|(socket, _)| socket.role == role && socket.written == written)?;
-        Some(self.sockets.remove(at).1)
+        Some(self.sockets.remove(at))
     }
 
     /// Says that this process cannot take over.
