@@ -24,7 +24,9 @@ mod schema;
 mod schema_files;
 mod service;
 mod serving;
+mod traces;
 mod values;
+mod websocket;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
@@ -42,19 +44,21 @@ pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
 pub use route::{
     Auth, Body, Defaults, Document, DocumentedResponse, EncodedSlash, HeaderChanges, Mode, Parameter, Public,
-    RequestHeaderChanges, Route, RouteLimit, Undeclared,
+    RequestHeaderChanges, Route, RouteLimit, RouteTimeouts, Undeclared,
 };
 pub use schema::json_schema;
 pub use schema_files::{SchemaFile, SchemaFiles};
 pub use service::{Balance, Ejection, Health, Retries, Service, Target, Timeouts};
 pub use serving::{
-    AccessFormat, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, OnStoreFailure, RateSharing, Reload,
-    Store, Upgrade,
+    AccessField, AccessFormat, AccessLines, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, Log,
+    LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,
 };
+pub use traces::{Compression, Errors, Parent, Traces};
 pub use values::{
-    BalanceKey, Duration, FieldName, LimitBy, OneOrMany, Parameters, Percent, Period, Rate, RetryOn, Sha256, Size,
+    BalanceKey, Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, RetryOn, Sha256, Share, Size,
     Statuses,
 };
+pub use websocket::{Origins, Websocket, WebsocketRules};
 
 /// A whole configuration file, version 1.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -84,6 +88,12 @@ pub struct Config {
     /// One line per request.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// What the process says of itself.
+    #[serde(default)]
+    pub log: Log,
+    /// Distributed traces. Absent: none are recorded, and `traceparent` passes as the client sends it.
+    #[serde(default)]
+    pub traces: Option<Traces>,
     /// How the process leaves.
     #[serde(default)]
     pub drain: Drain,

@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::schema;
-use super::values::{BalanceKey, Duration, Percent, RetryOn, Statuses};
+use super::values::{BalanceKey, Duration, RetryOn, Share, Statuses};
 
 /// A microservice behind the gateway: exactly one of `url` and `targets`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -110,7 +110,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the end of the request to the reply's whole header.
     pub response: Duration,
-    /// The longest silence within the reply's body, and while a body is sent.
+    /// The longest silence within the reply's body, and while a body is sent. A route may say another: `timeouts` there.
     pub idle: Duration,
     /// From the first contact to the end of the reply, retries included. Absent: a long download may take its time.
     pub total: Option<Duration>,
@@ -158,7 +158,7 @@ pub struct Ejection {
     /// The longest that this becomes.
     pub max_time: Duration,
     /// The share of the targets that may be out. One of two always may, the only one never. `0%`: none.
-    pub max_ejected: Percent,
+    pub max_ejected: Share,
 }
 
 /// When a request is sent again.
@@ -173,7 +173,7 @@ pub struct Retries {
     /// that the gateway still has.
     pub on: Vec<RetryOn>,
     /// At most this share of the requests of the last seconds is sent again, or a few. Does not hold for `connect`.
-    pub budget: Percent,
+    pub budget: Share,
     /// The pause before the first retry, twice as long before each further one.
     pub backoff: Duration,
 }
@@ -196,7 +196,7 @@ impl Default for Ejection {
             statuses: Vec::new(),
             time: Duration::from_secs(10),
             max_time: Duration::from_secs(300),
-            max_ejected: Percent(50),
+            max_ejected: Share::percent(50),
         }
     }
 }
@@ -206,7 +206,7 @@ impl Default for Retries {
         Self {
             attempts: 2,
             on: vec![RetryOn::Connect, RetryOn::Reset],
-            budget: Percent(20),
+            budget: Share::percent(20),
             backoff: Duration::from_millis(25),
         }
     }

@@ -6,6 +6,7 @@
 //! never shows itself.
 
 mod shapes;
+mod share;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -21,7 +22,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use shapes::{OneOrMany, Parameters};
 pub(super) use shapes::{distinct_headers, present};
-pub use traffic::{BalanceKey, Percent, RetryOn, Statuses};
+pub use share::Share;
+pub use traffic::{BalanceKey, RetryOn, Statuses};
 
 /// A length of time above zero and of at most 365 days: `500ms`, `30s`, `5m`, `1h`, `1d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -523,6 +525,6 @@ macro_rules! write_as_text {
     )*};
 }
 
-read_from_text!(Duration Rate Sha256 FieldName LimitBy Percent BalanceKey);
-describe_text!(Duration Rate Sha256 FieldName LimitBy Percent BalanceKey);
-write_as_text!(Duration Size Rate Period Sha256 FieldName LimitBy Percent BalanceKey Statuses RetryOn);
+read_from_text!(Duration Rate Sha256 FieldName LimitBy Share BalanceKey);
+describe_text!(Duration Rate Sha256 FieldName LimitBy Share BalanceKey);
+write_as_text!(Duration Size Rate Period Sha256 FieldName LimitBy Share BalanceKey Statuses RetryOn);

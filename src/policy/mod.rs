@@ -31,4 +31,8 @@ pub mod headers;
 
 pub mod mode;
 
+pub mod trace_context;
+
 pub mod rejection;
+
+pub mod websocket;

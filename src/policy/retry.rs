@@ -28,14 +28,15 @@ struct Counts {
 }
 
 impl Budget {
-    /// Takes one retry out of the budget, if there is one. `requests` is how many there were ever.
-    pub fn spend(&mut self, requests: u64, percent: u32, now: Instant) -> bool {
+    /// Takes one retry out of the budget, so many millionths of the requests, if there is one. `requests` is how many
+    /// there were ever.
+    pub fn spend(&mut self, requests: u64, millionths: u32, now: Instant) -> bool {
         self.roll(requests, now);
         let retries = self.before.retries + self.present.retries;
         let counted = self.before.requests + self.present.requests;
-        let allowed = match percent {
+        let allowed = match millionths {
             0 => 0,
-            percent => (counted.saturating_mul(u64::from(percent)) / 100).max(FEW),
+            share => (counted.saturating_mul(u64::from(share)) / 1_000_000).max(FEW),
         };
         let spent = retries < allowed;
         self.present.retries += u64::from(spent);
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     fn spent(budget: &mut Budget, requests: u64, percent: u32, now: Instant, wanted: usize) -> usize {
-        (0..wanted).filter(|_| budget.spend(requests, percent, now)).count()
+        (0..wanted).filter(|_| budget.spend(requests, percent * 10_000, now)).count()
     }
 
     #[test]

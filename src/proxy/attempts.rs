@@ -15,18 +15,18 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use http::header::COOKIE;
 use pingora::proxy::Session;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, PeerOptions};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use smallvec::SmallVec;
 
-use crate::gateway::service::{Balance, BalanceKey, Failure, Flight, Place, Retry};
+use crate::gateway::service::{Balance, BalanceKey, Failure, Flight, Place, Retry, Timeouts};
 use crate::gateway::{Service, Target};
 use crate::policy::balance::hash;
 use crate::policy::rejection::Rejection;
 
-use super::admit::{AdmittedBody, Decision};
+use super::admit::{Admission, AdmittedBody, Decision};
 use super::exchange::Exchange;
-use super::patience::Patience;
+use super::trace::Fault;
 
 /// Most kept connections that turn out to be closed, for one request.
 const MAX_STALE: u32 = 2;
@@ -39,8 +39,8 @@ const SENT_AGAIN: ErrorType = ErrorType::Custom("the request is sent again");
 pub struct Attempts {
     /// How many there were.
     pub count: u32,
-    /// The deadline of the client's connection.
-    pub patience: Option<Arc<Patience>>,
+    /// When the present one began, since [`Exchange::started`].
+    pub began: Option<Duration>,
     /// Its place among the requests of its service, where these are counted.
     pub place: Option<Place>,
     /// The hash of the path parameter that the service's targets are chosen by.
@@ -59,28 +59,39 @@ impl Attempts {
     fn is_over(&self) -> bool {
         self.due.is_some_and(|due| due <= Instant::now())
     }
+}
 
-    /// Waits this long for the service, within the time for all of it.
-    fn wait(&self, time: Duration) {
-        if let Some(patience) = &self.patience {
-            patience.wait(time, self.due);
-        }
+/// Waits this long for the service, within the time for all of it.
+fn wait(exchange: &Exchange, time: Duration) {
+    if let Some(watch) = &exchange.watch {
+        watch.patience.wait(time, exchange.attempts.due);
     }
+}
 
-    /// Waits as long as there is time for all of it.
-    fn wait_for_all(&self) {
-        match (&self.patience, self.due) {
-            (Some(patience), Some(_)) => patience.wait(Duration::MAX, self.due),
-            (Some(patience), None) => patience.end(),
-            (None, _) => {}
-        }
+/// Waits as long as there is time for all of it.
+fn wait_for_all(exchange: &Exchange) {
+    match (&exchange.watch, exchange.attempts.due) {
+        (Some(watch), Some(due)) => watch.patience.wait(Duration::MAX, Some(due)),
+        (Some(watch), None) => watch.patience.end(),
+        (None, _) => {}
     }
+}
 
-    /// Nothing is waited for any more.
-    pub fn end(&mut self) {
-        self.patience.iter().for_each(|patience| patience.end());
-        self.flight = None;
-        self.place = None;
+/// Nothing is waited for any more.
+pub fn end(exchange: &mut Exchange) {
+    exchange.watch.iter().for_each(|watch| watch.patience.end());
+    exchange.attempts.flight = None;
+    exchange.attempts.place = None;
+}
+
+/// Whether the service has room for another request, as far as can be said before one takes its place.
+///
+/// # Errors
+/// When it has none.
+pub fn check_room(service: &Service) -> Result<(), Rejection> {
+    match service.rules.max_requests {
+        Some(max) if !service.state.has_room(max) => Err(Rejection::ServiceBusy),
+        _ => Ok(()),
     }
 }
 
@@ -99,10 +110,10 @@ pub fn enter(exchange: &mut Exchange, decision: Decision) -> Result<Decision, Re
 
 /// Begins an attempt: its target, and the peer with its deadlines.
 pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-    let service = service(exchange)?;
-    let (first, total) = (exchange.attempts.count == 0, service.rules.timeouts.total);
-    if first {
-        exchange.attempts.due = total.map(|total| Instant::now() + total);
+    let route = Arc::clone(&super::admission(exchange)?.route);
+    let service = &route.service;
+    if exchange.attempts.count == 0 {
+        exchange.attempts.due = route.timeouts.total.map(|total| Instant::now() + total);
         if service.rules.retries.budget > 0 {
             service.state.requested();
         }
@@ -113,41 +124,55 @@ pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Htt
     if exchange.attempts.is_over() {
         return Err(too_late());
     }
-    let picked = service.pick(key(&service, session, exchange), &exchange.attempts.tried).ok_or_else(|| {
+    let picked = service.pick(key(service, session, exchange), &exchange.attempts.tried).ok_or_else(|| {
         Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no target", service.name)).into_up()
     })?;
     let target = picked.target;
+    let mut peer = Box::new(target.peer.clone());
+    set_timeouts(&mut peer.options, super::admission(exchange)?, exchange.attempts.due);
+    let now = exchange.started.elapsed();
+    exchange.service.contacted.get_or_insert(now);
     let attempts = &mut exchange.attempts;
     attempts.count += 1;
+    attempts.began = Some(now);
     attempts.tried.push(target.address);
     attempts.flight = Some(Flight::begin(&target));
-    let mut peer = Box::new(target.peer.clone());
-    if let Some(due) = attempts.due {
-        let left = due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let options = &mut peer.options;
-        for timeout in [&mut options.connection_timeout, &mut options.read_timeout, &mut options.write_timeout] {
-            *timeout = timeout.map(|timeout| timeout.min(left));
-        }
-    }
     exchange.target = Some(target);
     Ok(peer)
 }
 
+/// What pingora itself keeps: the longest that each step may take, within the time for all of them.
+fn set_timeouts(options: &mut PeerOptions, admission: &Admission, due: Option<Instant>) {
+    let timeouts = &admission.route.timeouts;
+    let left = due.map(|due| due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+    let within = |time: Duration| Some(left.map_or(time, |left| time.min(left)));
+    options.connection_timeout = within(timeouts.connect);
+    (options.read_timeout, options.write_timeout) = match (&admission.handshake, &admission.body) {
+        // pingora keeps the times that it was given first. A WebSocket may be silent for longer than any reply, and the
+        // time for all of a reply is none of its.
+        (Some(_), _) => (None, Some(timeouts.idle)),
+        // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
+        (None, AdmittedBody::None) => (within(timeouts.longest_silence()), None),
+        (None, _) => (within(timeouts.longest_silence()), within(timeouts.idle)),
+    };
+}
+
 /// A connection is there: the reply is waited for from now on.
-pub fn connected(exchange: &Exchange, service: &Service) {
-    exchange.attempts.wait(service.rules.timeouts.response);
+pub fn connected(exchange: &Exchange, timeouts: &Timeouts) {
+    wait(exchange, timeouts.response);
 }
 
 /// A piece of a body came from the client: the service has not got all of it yet.
-pub fn fed(exchange: &Exchange, service: &Service) {
+pub fn fed(exchange: &Exchange, timeouts: &Timeouts) {
     if exchange.service.replied.is_none() {
-        exchange.attempts.wait(service.rules.timeouts.response);
+        wait(exchange, timeouts.response);
     }
 }
 
 /// No connection could be opened.
 pub fn unreachable(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
     exchange.attempts.flight = None;
+    exchange.attempt_failed(Fault::Error(error.etype().as_str()));
     let (Ok(service), Some(target)) = (service(exchange), exchange.target.clone()) else { return error };
     service.metrics.unreachable();
     service.failed(&target, Failure::Connect, Instant::now());
@@ -158,9 +183,9 @@ pub fn unreachable(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error>
 /// Something went wrong after that. `reused` tells whether the connection was a kept one.
 pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Error>, reused: bool) -> Box<Error> {
     exchange.attempts.flight = None;
-    if let Some(patience) = &exchange.attempts.patience {
-        patience.end();
-        if patience.take_ran_out() {
+    if let Some(watch) = &exchange.watch {
+        watch.patience.end();
+        if watch.patience.take_ran_out() {
             error = too_late();
         }
     }
@@ -169,7 +194,9 @@ pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Err
     }
     error.set_retry(false);
     let (Ok(service), Some(target)) = (service(exchange), exchange.target.clone()) else { return error };
-    if *error.esource() != ErrorSource::Upstream {
+    // How a WebSocket ends says nothing of replies, and a client that took all the time itself nothing of the service.
+    let is_its_own = exchange.tunnel.is_none() && !(exchange.streamed > 0 && exchange.attempts.is_over());
+    if *error.esource() != ErrorSource::Upstream || !is_its_own {
         return error;
     }
     let (failure, retry) = match error.etype() {
@@ -186,15 +213,23 @@ pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Err
             attempts.stale += 1;
             // The target is as good as before.
             attempts.tried.pop();
-            error.set_retry(true);
+            send_again(exchange, &mut error);
         }
         return error;
     }
     service.failed(&target, failure, Instant::now());
-    if let Some(retry) = retry.filter(|_| safe) {
-        error.set_retry(spend(&service, attempts, retry));
+    if let Some(retry) = retry
+        && safe
+        && spend(&service, attempts, retry)
+    {
+        send_again(exchange, &mut error);
     }
     error
+}
+
+fn send_again(exchange: &mut Exchange, error: &mut Error) {
+    exchange.attempt_failed(Fault::Error(error.etype().as_str()));
+    error.set_retry(true);
 }
 
 /// The header of a reply came. It is an error when the request is sent again for its status.
@@ -210,12 +245,22 @@ pub fn replied(session: &mut Session, exchange: &mut Exchange, status: u16) -> R
         && spend(&service, &mut exchange.attempts, Retry::Status(status))
     {
         service.metrics.replied(status);
+        exchange.attempt_failed(Fault::Status(status));
         let mut error = Error::explain(SENT_AGAIN, format!("status {status}")).into_up();
         error.set_retry(true);
         return Err(error);
     }
-    passing(exchange, &service);
+    passing(exchange, super::admission(exchange)?);
     Ok(())
+}
+
+/// The service has answered a handshake: what passes from now on is no reply, and has deadlines of its own.
+pub fn switched(exchange: &mut Exchange) {
+    if let (Ok(service), Some(target)) = (service(exchange), &exchange.target) {
+        service.succeeded(target);
+    }
+    exchange.attempts.due = None;
+    wait_for_all(exchange);
 }
 
 /// A piece of a reply came.
@@ -223,20 +268,22 @@ pub fn replied(session: &mut Session, exchange: &mut Exchange, status: u16) -> R
 /// # Errors
 /// When the time for all of it is up.
 pub fn passed(exchange: &Exchange) -> Result<()> {
+    if exchange.tunnel.is_some() {
+        return Ok(());
+    }
     if exchange.attempts.is_over() {
         return Err(too_late());
     }
-    passing(exchange, &super::admission(exchange)?.route.service);
+    passing(exchange, super::admission(exchange)?);
     Ok(())
 }
 
-/// The reply is on its way. pingora's timeout for one read is the longer of `response` and `idle`; the shorter is kept
-/// here.
-fn passing(exchange: &Exchange, service: &Service) {
-    let timeouts = &service.rules.timeouts;
-    match timeouts.idle < timeouts.response {
-        true => exchange.attempts.wait(timeouts.idle),
-        false => exchange.attempts.wait_for_all(),
+/// The reply is on its way. Where pingora's timeout for one read is not `idle`, that is kept here.
+fn passing(exchange: &Exchange, admission: &Admission) {
+    let timeouts = &admission.route.timeouts;
+    match admission.handshake.is_some() || timeouts.idle < timeouts.response {
+        true => wait(exchange, timeouts.idle),
+        false => wait_for_all(exchange),
     }
 }
 

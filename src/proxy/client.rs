@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::policy::headers::FORWARDED_FOR;
 use crate::policy::rejection::X_REQUEST_ID;
+use crate::policy::trace_context::write_hexadecimal;
 
 use super::exchange::Peer;
 
@@ -127,9 +128,7 @@ impl RequestId {
 
     fn generate() -> Self {
         let mut text = [0; 32];
-        for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(random_128().to_be_bytes()) {
-            *digits = HEXADECIMAL[usize::from(byte)];
-        }
+        write_hexadecimal(&mut text, &random_128().to_be_bytes());
         // Hexadecimal digits are always a valid value; the fallback keeps this free of panics.
         Self(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
@@ -150,21 +149,9 @@ impl RequestId {
     }
 }
 
-/// The two digits of every byte.
-const HEXADECIMAL: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
-
 /// Unpredictable enough not to collide or be guessed; not a secret. Each thread mixes a counter with random keys of
 /// its own, which costs no system call and no lock.
-fn random_128() -> u128 {
+pub(super) fn random_128() -> u128 {
     thread_local! {
         static KEYS: (ahash::RandomState, ahash::RandomState) = (ahash::RandomState::new(), ahash::RandomState::new());
         static COUNTER: Cell<u64> = const { Cell::new(0) };

@@ -26,14 +26,16 @@ use crate::policy::headers::{
     is_own, nominated,
 };
 use crate::policy::rejection::X_REQUEST_ID;
+use crate::policy::websocket::NEGOTIATED;
 
 use super::admit::{Admission, AdmittedBody};
 use super::client::Address;
 use super::exchange::{Exchange, Peer};
 use super::reply::model;
+use super::trace;
 
 /// How many fields the gateway adds to most requests.
-const ADDED: usize = 8;
+const ADDED: usize = 9;
 
 /// Rewrites a copy of the client's header into what the service gets.
 ///
@@ -44,8 +46,11 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let headers = &mut request.headers;
     headers.reserve(ADDED);
     let said = Said::by_proxy(headers, exchange.peer);
+    let tracestate = trace::state_for_service(headers, exchange);
     if let Some(allowed) = &route.allowed_headers {
-        allowed.apply(headers, describing(&admission.body));
+        let negotiated = admission.handshake.iter().flat_map(|_| NEGOTIATED);
+        let keep: SmallVec<[HeaderName; 3]> = describing(&admission.body).iter().cloned().chain(negotiated).collect();
+        allowed.apply(headers, &keep);
     }
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
     let mut ending: SmallVec<[HeaderName; 4]> = headers
@@ -96,8 +101,12 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         }
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());
+    trace::tell_service(headers, exchange, tracestate);
     model::ask(headers, route);
     route.request_headers.apply(headers);
+    if let Some(handshake) = &admission.handshake {
+        handshake.ask(headers);
+    }
     request.uri = http::Uri::from_maybe_shared(admission.service_target.clone())
         .or_err(ErrorType::InternalError, "service path is no URI")?;
     Ok(())

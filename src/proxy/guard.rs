@@ -8,22 +8,24 @@
 //! ```
 //!
 //! In IDLE and HEADER an absolute deadline runs; a header that misses it is answered 408, an idle connection is
-//! closed. In BUSY the timeouts of body and service hold instead, and the [`Patience`] with the service. The deadlines are those of the generation that
-//! was current when the connection came.
+//! closed. In BUSY the timeouts of body and service hold instead, and the [`Patience`](patience::Patience) with the
+//! service. The deadlines are those of the generation that was current when the connection came.
 //!
-//! Invariant: a connection is counted from [`Connections::enter`] until its [`Entry`] is dropped, whatever happens.
+//! A connection that has become a WebSocket is ended here too, see `tunnel`.
 
-use std::collections::HashMap;
+mod connections;
+mod frames;
+mod patience;
+mod tunnel;
+mod watch;
+
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use pingora::apps::ServerApp;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::TlsRef;
@@ -34,7 +36,7 @@ use pingora::protocols::{
 use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
+use tokio::sync::watch::{Sender, channel};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::gateway::ConnectionLimits;
@@ -42,96 +44,16 @@ use crate::gateway::ConnectionLimits;
 use super::Proxy;
 use super::client::Address;
 use super::occasion::{Occasion, Serving};
-use super::patience::Patience;
+use super::pulse::Pulse;
 
-/// The open connections of the process.
-#[derive(Debug, Default)]
-pub struct Connections {
-    open: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-    closed: AtomicBool,
-}
+pub use connections::Connections;
+pub use tunnel::{Entered, Terms, Tunnels};
+pub use watch::Watch;
 
-/// Why a connection is closed at accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// `max_connections` is reached.
-    Total,
-    /// `max_connections_per_address` is reached.
-    Address,
-    /// The process is about to leave.
-    Leaving,
-}
-
-impl Full {
-    /// The metric label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Address => "address",
-            Self::Leaving => "leaving",
-        }
-    }
-}
-
-/// One counted connection.
-#[derive(Debug)]
-pub struct Entry {
-    connections: Arc<Connections>,
-    address: Option<IpAddr>,
-}
-
-impl Connections {
-    /// Counts a connection, if there is room.
-    ///
-    /// # Errors
-    /// Which cap is reached; nothing is counted then.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, limits: &ConnectionLimits) -> Result<Entry, Full> {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(Full::Leaving);
-        }
-        let count = |open: usize| (open < limits.max_connections).then_some(open + 1);
-        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_err() {
-            return Err(Full::Total);
-        }
-        // From here on dropping the entry undoes the count.
-        let mut entry = Entry { connections: Arc::clone(self), address: None };
-        if let (Some(max), Some(address)) = (limits.max_per_address, address) {
-            let mut by_address = self.by_address.lock();
-            let open = by_address.entry(address).or_default();
-            if *open >= max {
-                return Err(Full::Address);
-            }
-            *open += 1;
-            entry.address = Some(address);
-        }
-        Ok(entry)
-    }
-
-    /// Lets no further connection in.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-    }
-
-    /// Number of open connections.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.connections.open.fetch_sub(1, Ordering::Relaxed);
-        let Some(address) = self.address else { return };
-        let mut by_address = self.connections.by_address.lock();
-        if let Some(open) = by_address.get_mut(&address) {
-            *open -= 1;
-            if *open == 0 {
-                by_address.remove(&address);
-            }
-        }
-    }
-}
+use connections::Entry;
+use frames::{CLOSE_CLIENT, CLOSE_SERVICE};
+use tunnel::{Ending, GOODBYE, Stage, Tunnel};
+use watch::Phase;
 
 /// pingora's HTTP proxy behind the guard.
 pub struct GuardedApp<O = Serving> {
@@ -140,13 +62,13 @@ pub struct GuardedApp<O = Serving> {
     /// Never says a word: pingora closes idle connections the moment that it is told to leave, and with them loses the
     /// requests that are on their way. When a connection ends is for the drain to say. For the same reason the proxy's
     /// own `cleanup` is not called when its last listener ends.
-    steady: (watch::Sender<bool>, ShutdownWatch),
+    steady: (Sender<bool>, ShutdownWatch),
 }
 
 impl<O: Occasion> GuardedApp<O> {
     /// Puts the guard before a proxy; both share one state.
     pub fn new(inner: HttpProxy<Proxy<O>>, proxy: Proxy<O>) -> Self {
-        Self { inner: Arc::new(inner), proxy, steady: watch::channel(false) }
+        Self { inner: Arc::new(inner), proxy, steady: channel(false) }
     }
 }
 
@@ -155,13 +77,16 @@ impl<O: Occasion> GuardedApp<O> {
     fn guard(&self, io: Stream) -> Option<Guarded> {
         let state = &self.proxy.state;
         let limits = state.gateway.load().connection_limits;
-        let address = io
-            .get_socket_digest()
-            .and_then(|digest| digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip())));
-        match state.connections.enter(address, &limits) {
-            Ok(entry) => {
+        let peer = io.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
+        let address = peer.map(|peer| peer.ip());
+        let admitted = match state.pulse.load_full().filter(|pulse| peer.is_some_and(|peer| pulse.comes_from(peer))) {
+            Some(pulse) => Ok(Caller::Itself(pulse)),
+            None => state.connections.enter(address, &limits).map(Caller::Client),
+        };
+        match admitted {
+            Ok(caller) => {
                 let peer = address.map_or_else(Address::default, Address::of);
-                Some(Guarded::new(io, peer, limits, entry, Arc::clone(state)))
+                Some(Guarded::new(io, peer, limits, caller, Arc::clone(state)))
             }
             Err(full) => {
                 state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
@@ -191,38 +116,30 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
     }
 }
 
-/// Between requests; the idle deadline runs.
-const IDLE: u8 = 0;
-/// Within a header; the header deadline runs.
-const HEADER: u8 = 1;
-/// Within a request; no deadline here.
-const BUSY: u8 = 2;
-/// No deadline has been armed.
-const NEVER: u8 = u8::MAX;
-
 /// The other end of a session's connection.
 pub fn peer(session: &Session) -> Address {
     guarded(session).map(|guarded| guarded.peer.clone()).unwrap_or_default()
 }
 
-/// Marks the connection of a session as busy with a request.
-pub fn mark_busy(session: &Session) {
-    set_phase(session, BUSY);
+/// What the connection of a session waits for.
+pub fn watch(session: &Session) -> Option<Arc<Watch>> {
+    guarded(session).map(|guarded| Arc::clone(&guarded.watch))
+}
+
+/// Marks the connection of a session as busy with a request. The process's own, if it is one.
+pub fn mark_busy(session: &Session) -> Option<&Pulse> {
+    let guarded = guarded(session)?;
+    guarded.watch.enter(Phase::Busy);
+    match &guarded.caller {
+        Caller::Client(_) => None,
+        Caller::Itself(pulse) => Some(pulse),
+    }
 }
 
 /// Marks the connection of a session as waiting for the next request.
 pub fn mark_idle(session: &Session) {
-    set_phase(session, IDLE);
-}
-
-/// How long a service may take for the requests of this connection.
-pub fn patience(session: &Session) -> Option<Arc<Patience>> {
-    guarded(session).map(|guarded| Arc::clone(&guarded.patience))
-}
-
-fn set_phase(session: &Session, phase: u8) {
     if let Some(guarded) = guarded(session) {
-        guarded.phase.store(phase, Ordering::Relaxed);
+        guarded.watch.enter(Phase::Idle);
     }
 }
 
@@ -234,24 +151,33 @@ fn guarded(session: &Session) -> Option<&Guarded> {
 pub struct Guarded {
     io: Stream,
     peer: Address,
-    phase: AtomicU8,
+    watch: Arc<Watch>,
     limits: ConnectionLimits,
-    /// The phase for which `due` holds.
-    armed: u8,
+    /// The phase and turn for which `due` holds.
+    armed: Option<(Phase, u32)>,
     due: Instant,
     /// Fires when `due` is reached or before. A connection that is never idle for long keeps one timer for many
     /// requests: it is moved only when it fires too early, or would fire too late.
     timer: Option<Pin<Box<Sleep>>>,
-    patience: Arc<Patience>,
+    /// Where the connection has become a WebSocket.
+    tunnel: Option<Box<Tunnel>>,
     /// The client does not take what is written.
     stalled: bool,
     state: Arc<super::State>,
-    _entry: Entry,
+    caller: Caller,
+}
+
+/// Who is at the other end.
+enum Caller {
+    /// Counted until the connection ends.
+    Client(#[expect(dead_code, reason = "counts until it is dropped")] Entry),
+    /// Not counted: what the process asks of itself takes nobody's place.
+    Itself(Arc<Pulse>),
 }
 
 impl std::fmt::Debug for Guarded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guarded").field("phase", &self.phase).finish_non_exhaustive()
+        f.debug_struct("Guarded").field("watch", &self.watch).finish_non_exhaustive()
     }
 }
 
@@ -259,39 +185,29 @@ impl std::fmt::Debug for Guarded {
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 impl Guarded {
-    fn new(io: Stream, peer: Address, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
+    fn new(io: Stream, peer: Address, limits: ConnectionLimits, caller: Caller, state: Arc<super::State>) -> Self {
         Self {
             io,
             peer,
-            phase: AtomicU8::new(IDLE),
+            watch: Arc::default(),
             limits,
-            armed: NEVER,
+            armed: None,
             due: Instant::now(),
             timer: None,
-            patience: Arc::new(Patience::new()),
+            tunnel: None,
             stalled: false,
             state,
-            _entry: entry,
+            caller,
         }
     }
 
     /// Waits for the deadline of a phase: Pending while there is time.
-    fn poll_deadline(&mut self, phase: u8, context: &mut Context<'_>) -> Poll<io::Error> {
-        let limit = if phase == IDLE { self.limits.idle_timeout } else { self.limits.header_timeout };
-        if self.armed != phase {
+    fn poll_deadline(&mut self, armed: (Phase, u32), limit: Duration, context: &mut Context<'_>) -> Poll<()> {
+        if self.armed != Some(armed) {
             self.due = Instant::now() + limit;
-            self.armed = phase;
+            self.armed = Some(armed);
         }
-        ready!(self.poll_timer(self.due, context));
-        let label = if phase == IDLE { "idle" } else { "header" };
-        self.state.telemetry.connections_expired.with_label_values(&[label]).inc();
-        if phase == HEADER {
-            // Courtesy, without waiting: a client that cannot take it learns it from the closed connection.
-            if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, REQUEST_TIMEOUT) {
-                let _ = Pin::new(&mut self.io).poll_flush(context);
-            }
-        }
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "guard deadline"))
+        self.poll_timer(self.due, context)
     }
 
     /// Waits for a moment with the one timer there is.
@@ -308,11 +224,119 @@ impl Guarded {
         Poll::Ready(())
     }
 
+    /// What came of a write to the client: the time that it takes is not its service's.
+    fn taken(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            self.stalled = true;
+        } else if std::mem::take(&mut self.stalled) {
+            self.watch.patience.restart();
+        }
+        written
+    }
+
+    /// The WebSocket that the connection has become, from the header of its 101 on.
+    fn settle(&mut self) -> Option<Box<Tunnel>> {
+        if self.watch.now().0 != Phase::Tunnel {
+            return None;
+        }
+        self.tunnel.take().or_else(|| Some(Box::new(Tunnel::new(self.watch.take_terms()?))))
+    }
+
+    /// Reads what comes through a WebSocket, and ends it when it is time.
+    fn poll_tunnel(
+        &mut self,
+        tunnel: &mut Tunnel,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if tunnel.stage != Stage::Open {
+            return self.poll_end(tunnel, context, buf);
+        }
+        self.watch.park(context);
+        let ending = match self.watch.ending() {
+            Some(ending) => ending,
+            None => {
+                let before = buf.filled().len();
+                let read = Pin::new(&mut self.io).poll_read(context, buf);
+                if read.is_ready() {
+                    tunnel.from_client.pass(&buf.filled()[before..]);
+                    self.armed = None;
+                    return read;
+                }
+                ready!(self.poll_terms(tunnel.terms, context))
+            }
+        };
+        self.watch.end(ending);
+        if tunnel.to_client.may_close()
+            && let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, &CLOSE_CLIENT)
+        {
+            let _ = Pin::new(&mut self.io).poll_flush(context);
+        }
+        tunnel.stage = Stage::TellService;
+        self.poll_end(tunnel, context, buf)
+    }
+
+    /// Waits until a WebSocket has been idle, or alive, for long enough.
+    fn poll_terms(&mut self, terms: Terms, context: &mut Context<'_>) -> Poll<Ending> {
+        let armed = Some(self.watch.now());
+        if self.armed != armed {
+            self.due = Instant::now() + terms.idle;
+            self.armed = armed;
+        }
+        let until = terms.until.filter(|until| *until < self.due);
+        ready!(self.poll_timer(until.unwrap_or(self.due), context));
+        Poll::Ready(if until.is_some() { Ending::Lifetime } else { Ending::Idle })
+    }
+
+    /// The service reads the last frame as if the client had sent it, and then the end.
+    fn poll_end(
+        &mut self,
+        tunnel: &mut Tunnel,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if tunnel.stage == Stage::TellService {
+            tunnel.stage = Stage::Goodbye(Instant::now() + GOODBYE);
+            if tunnel.from_client.may_close() && buf.remaining() >= CLOSE_SERVICE.len() {
+                buf.put_slice(&CLOSE_SERVICE);
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if let Stage::Goodbye(until) = tunnel.stage {
+            let mut left = [0; 1024];
+            while !tunnel.from_client.closed() {
+                let mut left = ReadBuf::new(&mut left);
+                match Pin::new(&mut self.io).poll_read(context, &mut left) {
+                    Poll::Ready(Ok(())) if !left.filled().is_empty() => tunnel.from_client.pass(left.filled()),
+                    Poll::Ready(_) => break,
+                    Poll::Pending => {
+                        ready!(self.poll_timer(until, context));
+                        break;
+                    }
+                }
+            }
+            tunnel.stage = Stage::Over;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends a connection that brings no request in time.
+    fn expire(&mut self, phase: Phase, context: &mut Context<'_>) {
+        let label = if phase == Phase::Idle { "idle" } else { "header" };
+        self.state.telemetry.connections_expired.with_label_values(&[label]).inc();
+        if phase == Phase::Header {
+            // Courtesy, without waiting: a client that cannot take it learns it from the closed connection.
+            if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, REQUEST_TIMEOUT) {
+                let _ = Pin::new(&mut self.io).poll_flush(context);
+            }
+        }
+    }
+
     /// Waits for the end of the patience with a service, where there is one.
-    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(due) = self.patience.due() else { return Poll::Pending };
+    fn poll_patience(&mut self, due: Option<std::time::Instant>, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(due) = due else { return Poll::Pending };
         ready!(self.poll_timer(due.into(), context));
-        self.patience.run_out();
+        self.watch.patience.run_out();
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the service took too long"))
     }
 }
@@ -320,33 +344,52 @@ impl Guarded {
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = &mut *self;
-        let before = buf.filled().len();
+        if let Some(mut tunnel) = me.settle() {
+            let polled = me.poll_tunnel(&mut tunnel, context, buf);
+            me.tunnel = Some(tunnel);
+            return polled;
+        }
+        let (before, room) = (buf.filled().len(), buf.remaining());
         let read = Pin::new(&mut me.io).poll_read(context, buf);
-        let phase = me.phase.load(Ordering::Relaxed);
+        let (phase, turn) = me.watch.now();
         if read.is_ready() {
-            if phase == IDLE && buf.filled().len() > before {
-                me.phase.store(HEADER, Ordering::Relaxed);
-                me.armed = NEVER;
+            if phase == Phase::Idle && buf.filled().len() > before {
+                me.watch.enter(Phase::Header);
             }
             return read;
         }
-        if phase == BUSY {
-            me.armed = NEVER;
-            return me.poll_patience(context).map(Err);
-        }
-        me.poll_deadline(phase, context).map(Err)
+        let limit = match phase {
+            Phase::Idle => me.limits.idle_timeout,
+            Phase::Header => me.limits.header_timeout,
+            Phase::Busy | Phase::Tunnel => {
+                me.armed = None;
+                // pingora looks with one byte of room whether a client has left that has sent everything: until then
+                // the service does not owe a reply, and a client that does not go on has a deadline of its own.
+                let due = if room == 1 { me.watch.patience.due() } else { me.watch.patience.last() };
+                return me.poll_patience(due, context).map(Err);
+            }
+        };
+        ready!(me.poll_deadline((phase, turn), limit, context));
+        me.expire(phase, context);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "guard deadline")))
     }
 }
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        if written.is_pending() {
-            self.stalled = true;
-        } else if std::mem::take(&mut self.stalled) {
-            // The time that a client takes is not its service's.
-            self.patience.restart();
+        let Some(mut tunnel) = self.settle() else {
+            let written = Pin::new(&mut self.io).poll_write(context, bytes);
+            return self.taken(written);
+        };
+        let written = match tunnel.stage {
+            Stage::Open => Pin::new(&mut self.io).poll_write(context, bytes),
+            // Behind the last frame there is nothing that a client would read.
+            Stage::TellService | Stage::Goodbye(_) | Stage::Over => Poll::Ready(Ok(bytes.len())),
+        };
+        if let Poll::Ready(Ok(count)) = written {
+            tunnel.to_client.pass(&bytes[..count]);
         }
+        self.tunnel = Some(tunnel);
         written
     }
 
@@ -363,7 +406,12 @@ impl AsyncWrite for Guarded {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+        if self.watch.now().0 == Phase::Tunnel {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |slice| slice));
+        }
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.taken(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -426,52 +474,3 @@ impl GetSocketDigest for Guarded {
 
 #[async_trait]
 impl Peek for Guarded {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits(total: usize, per_address: Option<usize>) -> ConnectionLimits {
-        ConnectionLimits {
-            header_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            max_connections: total,
-            max_per_address: per_address,
-        }
-    }
-
-    #[test]
-    fn a_cap_refuses_and_a_closed_connection_makes_room() {
-        let connections = Arc::new(Connections::default());
-        let (one, two) = (Some(IpAddr::from([192, 0, 2, 1])), Some(IpAddr::from([192, 0, 2, 2])));
-        let limits = limits(3, Some(2));
-        let first = connections.enter(one, &limits).unwrap();
-        let _second = connections.enter(one, &limits).unwrap();
-        assert_eq!(connections.enter(one, &limits).unwrap_err(), Full::Address);
-        let third = connections.enter(two, &limits).unwrap();
-        assert_eq!(connections.enter(two, &limits).unwrap_err(), Full::Total);
-        assert_eq!(connections.open(), 3);
-        drop(first);
-        drop(third);
-        let _fourth = connections.enter(one, &limits).unwrap();
-        assert_eq!(connections.open(), 2);
-    }
-
-    #[test]
-    fn nobody_comes_in_once_it_is_closed() {
-        let connections = Arc::new(Connections::default());
-        let _first = connections.enter(None, &limits(3, None)).unwrap();
-        connections.close();
-        assert_eq!(connections.enter(None, &limits(3, None)).unwrap_err(), Full::Leaving);
-        assert_eq!(connections.open(), 1);
-    }
-
-    #[test]
-    fn addresses_without_connections_are_forgotten() {
-        let connections = Arc::new(Connections::default());
-        for last in 0..=255 {
-            drop(connections.enter(Some(IpAddr::from([192, 0, 2, last])), &limits(10, Some(1))).unwrap());
-        }
-        assert!(connections.by_address.lock().is_empty());
-    }
-}

@@ -15,7 +15,7 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 use super::metrics::KEY_SET_RESULTS;
 use super::named::{
     ASK_RESULTS, CHECK_RESULTS, PASSWORD_RESULTS, RETRY_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS,
-    TARGET_STATES,
+    TARGET_STATES, WEBSOCKET_DIRECTIONS,
 };
 
 /// Names of one label.
@@ -31,6 +31,8 @@ pub struct Inventory {
     pub routes: Names,
     /// Each route with its service.
     pub routed: Pairs,
+    /// Routes that take WebSockets.
+    pub websockets: Names,
     /// Routes whose contract is only observed.
     pub observed_contracts: Names,
     /// Conditions that are only observed, each with its route.
@@ -85,6 +87,8 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         | "tollgate_service_duration_seconds"
         | "tollgate_gateway_duration_seconds" => Bound::Each("route", &of.routes, 1),
         "tollgate_route_info" => Bound::Pairs(["route", "service"], &of.routed),
+        "tollgate_websocket_connections" => Bound::Each("route", &of.websockets, 1),
+        "tollgate_websocket_bytes_total" => Bound::Each("route", &of.websockets, WEBSOCKET_DIRECTIONS.len()),
         "tollgate_contract_observed_total" => Bound::Each("route", &of.observed_contracts, 1),
         "tollgate_contract_observed_violations_total" => Bound::Each("route", &of.observed_contracts, of.violations),
         "tollgate_authorisation_observed_total" => Bound::Pairs(["route", "condition"], &of.observed_conditions),
@@ -116,8 +120,11 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         "tollgate_build_info"
         | "tollgate_config_reloads_total"
         | "tollgate_shared_limit_decisions_total"
+        | "tollgate_access_lines_dropped_total"
+        | "tollgate_log_entries_dropped_total"
         | "tollgate_connections_refused_total"
         | "tollgate_connections_expired_total"
+        | "tollgate_spans_dropped_total"
         | "tollgate_limit_entries" => Bound::Constant,
         _ => return None,
     })

@@ -1,15 +1,11 @@
-//! Values about the traffic to services: shares, statuses, what a choice goes by, what is tried again.
+//! Values about the traffic to services: statuses, what a choice goes by, what is tried again.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
-use super::{FieldName, Written, split_number};
-
-/// A share: `20%`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Percent(pub u32);
+use super::{FieldName, Written};
 
 /// A status, or a range of them with both ends: `503`, `200-299`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,21 +48,6 @@ impl Statuses {
     /// Whether a status is one of them.
     pub fn contains(self, status: u16) -> bool {
         (self.first..=self.last).contains(&status)
-    }
-}
-
-impl Written for Percent {
-    const EXPECTED: &'static str = "a share like `20%`";
-    const DESCRIPTION: &'static str = "A share: a whole number of percent up to 100.";
-    const PATTERN: &'static str = "0*(100|[0-9]{1,2})%";
-    const EXAMPLES: &'static [&'static str] = &["20%"];
-
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        match split_number(text).ok_or(Self::EXPECTED)? {
-            (percent, "%") if percent <= 100 => Ok(Self(u32::try_from(percent).unwrap_or(100))),
-            (_, "%") => Err("a share of at most `100%`"),
-            _ => Err(Self::EXPECTED),
-        }
     }
 }
 
@@ -128,12 +109,6 @@ impl Written for BalanceKey {
             (_, Some(("path", name))) if !name.is_empty() && !name.contains(' ') => Ok(Self::Path(name.to_owned())),
             _ => Err(Self::EXPECTED),
         }
-    }
-}
-
-impl fmt::Display for Percent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}%", self.0)
     }
 }
 

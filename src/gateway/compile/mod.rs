@@ -8,6 +8,7 @@
 //! a problem says what it rests on besides its own place (`by_itself`, `given`): another section, a sibling key, a key
 //! that is missing. One that says nothing is taken to rest on everything in its route, service, ….
 
+mod access_log;
 mod callers;
 mod distinct;
 mod docs;
@@ -22,6 +23,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod traces;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -29,10 +31,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{self, AccessFormat, Config, Damaged, ErrorFormat, Period, Place, Report};
+use crate::config::{self, Config, Damaged, ErrorFormat, Period, Place, Report};
 use crate::policy::flood::Flood;
 use crate::policy::rejection::Format;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::Telemetry;
 
 use super::key_source::KeySources;
 use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, Service, UploadLimits};
@@ -70,7 +72,7 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let Parts { services, callers, compiled, docs, flood } = parts(config, surroundings, report);
+    let Parts { services, callers, compiled, docs, flood, traces } = parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
@@ -98,10 +100,9 @@ pub fn compile(
             ErrorFormat::Problem => Format::Problem,
             ErrorFormat::Fastapi => Format::Fastapi,
         },
-        access_format: (config.access_log.path != "off").then_some(match config.access_log.format {
-            AccessFormat::Json => telemetry::Format::Json,
-            AccessFormat::Text => telemetry::Format::Text,
-        }),
+        access_shape: access_log::shape(&config.access_log),
+        access_lines: access_log::lines(config.access_log.lines),
+        traces,
         keys: callers.keys,
         accounts: callers.accounts,
         consumers: callers.consumers,
@@ -137,6 +138,7 @@ struct Parts {
     compiled: Compiled,
     docs: Option<super::docs::Place>,
     flood: Option<Arc<Flood>>,
+    traces: Option<super::traces::Traces>,
 }
 
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
@@ -144,11 +146,13 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     check_store(config, report);
     let services = services::compile(&config.services, surroundings, report);
     let callers = callers::compile(config, surroundings, report);
+    access_log::check(&config.access_log, &callers, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
     let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
-    Parts { services, callers, compiled, docs, flood }
+    let traces = traces::compile(config, report);
+    Parts { services, callers, compiled, docs, flood, traces }
 }
 
 fn check_top(config: &Config, report: &mut Report) {

@@ -136,8 +136,7 @@ impl Service {
         let timeouts = &self.rules.timeouts;
         let mut peer = HttpPeer::new(address, false, String::new());
         peer.options.connection_timeout = Some(timeouts.connect);
-        // The shorter of the two is watched by `proxy::patience`.
-        peer.options.read_timeout = Some(timeouts.response.max(timeouts.idle));
+        peer.options.read_timeout = Some(timeouts.longest_silence());
         peer.options.write_timeout = Some(timeouts.idle);
         peer.options.idle_timeout = Some(POOL_IDLE);
         // The proxy takes out what ends at the gateway, together with what it takes out anyway.

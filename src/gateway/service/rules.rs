@@ -67,6 +67,13 @@ pub struct Timeouts {
     pub total: Option<Duration>,
 }
 
+impl Timeouts {
+    /// What pingora waits for at every read of a reply, whichever: it knows one timeout for all of them.
+    pub fn longest_silence(&self) -> Duration {
+        self.response.max(self.idle)
+    }
+}
+
 /// When a target that fails requests gets none for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ejection {
@@ -76,14 +83,14 @@ pub struct Ejection {
     pub statuses: SmallVec<[(u16, u16); 2]>,
     /// For how long.
     pub exile: Exile,
-    /// The share of the targets that may be out.
-    pub max_percent: u32,
+    /// The share of the targets that may be out, in millionths.
+    pub max_millionths: u32,
 }
 
 impl Ejection {
     /// How many of so many targets may be out: never the last, and one of two, whatever the share.
     pub fn most(&self, targets: usize) -> usize {
-        let share = targets.saturating_mul(self.max_percent as usize) / 100;
+        let share = targets.saturating_mul(self.max_millionths as usize) / 1_000_000;
         share.max(1).min(targets.saturating_sub(1))
     }
 
@@ -117,7 +124,7 @@ pub struct Retries {
     pub attempts: u32,
     /// After what.
     pub on: SmallVec<[Retry; 4]>,
-    /// The share of the requests that may be retries, in percent.
+    /// The share of the requests that may be retries, in millionths.
     pub budget: u32,
     /// The pause before the first retry; `None`: none, and only targets that were not tried yet are.
     pub backoff: Option<Duration>,
@@ -164,9 +171,10 @@ mod tests {
 
     #[test]
     fn a_share_of_the_targets_may_be_out_and_never_the_last() {
-        let most = |max_percent, targets| {
+        let most = |max_percent: u32, targets| {
             let exile = Exile { time: Duration::from_secs(1), max_time: Duration::from_secs(1) };
-            Ejection { failures: 1, statuses: SmallVec::new(), exile, max_percent }.most(targets)
+            let max_millionths = max_percent * 10_000;
+            Ejection { failures: 1, statuses: SmallVec::new(), exile, max_millionths }.most(targets)
         };
         for (max_percent, targets, expected) in
             [(50, 1, 0), (50, 2, 1), (50, 3, 1), (50, 4, 2), (10, 4, 1), (100, 3, 2), (100, 1, 0), (50, 0, 0)]

@@ -255,6 +255,11 @@ impl ServiceState {
         self.epoch.load(Ordering::Acquire)
     }
 
+    /// Whether one of so many places is free now.
+    pub fn has_room(&self, max: usize) -> bool {
+        self.in_flight.load(Ordering::Relaxed) < max
+    }
+
     /// A place among so many, if one is free.
     pub fn enter(self: &Arc<Self>, max: usize) -> Option<Place> {
         let count = |taken: usize| (taken < max).then_some(taken + 1);
@@ -268,7 +273,7 @@ impl ServiceState {
     }
 
     /// Takes one retry out of the budget, if there is one.
-    pub fn may_retry(&self, percent: u32, now: Instant) -> bool {
-        self.retries.lock().spend(self.requests.load(Ordering::Relaxed), percent, now)
+    pub fn may_retry(&self, millionths: u32, now: Instant) -> bool {
+        self.retries.lock().spend(self.requests.load(Ordering::Relaxed), millionths, now)
     }
 }

@@ -12,7 +12,7 @@ use super::*;
 const EXILE: Exile = Exile { time: Duration::from_secs(10), max_time: Duration::from_secs(300) };
 
 fn rules() -> Rules {
-    let ejection = Ejection { failures: 3, statuses: SmallVec::new(), exile: EXILE, max_percent: 50 };
+    let ejection = Ejection { failures: 3, statuses: SmallVec::new(), exile: EXILE, max_millionths: 500_000 };
     let health = HealthCheck {
         path: "/".into(),
         host: None,

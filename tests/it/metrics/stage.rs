@@ -90,6 +90,7 @@ pub fn configuration(origin: &Origin, down: &Unreachable) -> Value {
         }),
     );
     all["guard"] = json!({ "uri_bytes": "4KiB" });
+    all["traces"] = json!({ "endpoint": format!("http://{}", down.address()), "sample": "10%" });
     all
 }
 

@@ -65,11 +65,11 @@ fn ejection(written: &config::Ejection, place: &Place, report: &mut Report) -> O
             .error(place.clone().key("max_time"), "the longest time is shorter than the first one")
             .given_keys(place, &["time"]);
     }
-    (written.max_ejected.0 > 0).then(|| Ejection {
+    (written.max_ejected.millionths() > 0).then(|| Ejection {
         failures: written.failures,
         statuses: written.statuses.iter().map(|range| (range.first, range.last)).collect(),
         exile: Exile { time: written.time.get(), max_time: written.max_time.get() },
-        max_percent: written.max_ejected.0,
+        max_millionths: written.max_ejected.millionths(),
     })
 }
 
@@ -128,7 +128,7 @@ fn retries(written: Option<&config::Retries>, place: &Place, report: &mut Report
     Retries {
         attempts: written.attempts,
         on: on.collect(),
-        budget: written.budget.0,
+        budget: written.budget.millionths(),
         backoff: Some(written.backoff.get()),
     }
 }

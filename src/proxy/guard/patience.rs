@@ -2,8 +2,11 @@
 //!
 //! pingora's own timeout is for one read: a service that sends a byte now and then never misses it. While pingora waits
 //! for a service it also reads the client's connection, to hear that the client leaves; so that read is where an absolute
-//! deadline can be kept: [`super::guard`] lets it fail when the [`Patience`] of its connection has run out, and
-//! [`super::attempts`] makes of that failure what it is, a service that took too long.
+//! deadline can be kept: the guard lets it fail when the [`Patience`] of its connection has run out, and `attempts` makes of
+//! that failure what it is, a service that took too long.
+//!
+//! A client that has not sent all of its body keeps the service waiting, not the other way round: until then only the end
+//! of all of it holds. A WebSocket has deadlines of its own and needs no patience.
 //!
 //! Not watched: the time in which a client's connection is not read. That is while a reply waits for a client that does
 //! not take it, while a body waits for a service that does not take it (both have timeouts of their own), and after a
@@ -63,6 +66,12 @@ impl Patience {
         self.due.store(0, Ordering::Relaxed);
     }
 
+    /// When all of it must be over, where there is a deadline.
+    pub fn last(&self) -> Option<Instant> {
+        let end = self.end.load(Ordering::Relaxed);
+        (self.due.load(Ordering::Relaxed) > 0 && end < u64::MAX).then(|| self.begun + Duration::from_micros(end))
+    }
+
     /// Until when it lasts.
     pub fn due(&self) -> Option<Instant> {
         let due = self.due.load(Ordering::Relaxed);
@@ -94,7 +103,7 @@ mod tests {
         let patience = Patience::new();
         assert_eq!(patience.due(), None);
         patience.restart();
-        assert_eq!(patience.due(), None, "there is none to begin anew");
+        assert_eq!((patience.due(), patience.last()), (None, None), "there is none to begin anew");
         let (before, span) = (Instant::now(), Duration::from_secs(5));
         patience.wait(span, None);
         let first = patience.due().unwrap();
@@ -102,9 +111,12 @@ mod tests {
         patience.restart();
         assert!(patience.due().unwrap() >= first);
         let end = before + Duration::from_secs(1);
+        assert_eq!(patience.last(), None, "all of it may take any time");
         patience.wait(span, Some(end));
+        assert_eq!(patience.last(), patience.due());
         assert!(patience.due().unwrap() <= end, "the end of all of it comes first");
         patience.run_out();
         assert_eq!((patience.due(), patience.take_ran_out(), patience.take_ran_out()), (None, true, false));
+        assert_eq!(patience.last(), None);
     }
 }
