@@ -340,7 +340,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
         })?;
         exchange.attempts += 1;
-        exchange.service.contacted.get_or_insert_with(|| exchange.started.elapsed());
+        let now = exchange.started.elapsed();
+        exchange.service.contacted.get_or_insert(now);
+        exchange.service.attempted = Some(now);
         let mut peer = Box::new(target.peer.clone());
         peer.options.read_timeout = reads_within(admission(exchange)?);
         if matches!(admission(exchange)?.body, AdmittedBody::None) && admission(exchange)?.handshake.is_none() {
