@@ -39,8 +39,6 @@ const SENT_AGAIN: ErrorType = ErrorType::Custom("the request is sent again");
 pub struct Attempts {
     /// How many there were.
     pub count: u32,
-    /// When the present one began, since [`Exchange::started`].
-    pub began: Option<Duration>,
     /// Its place among the requests of its service, where these are counted.
     pub place: Option<Place>,
     /// The hash of the path parameter that the service's targets are chosen by.
@@ -132,9 +130,9 @@ pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Htt
     set_timeouts(&mut peer.options, super::admission(exchange)?, exchange.attempts.due);
     let now = exchange.started.elapsed();
     exchange.service.contacted.get_or_insert(now);
+    exchange.service.attempted = Some(now);
     let attempts = &mut exchange.attempts;
     attempts.count += 1;
-    attempts.began = Some(now);
     attempts.tried.push(target.address);
     attempts.flight = Some(Flight::begin(&target));
     exchange.target = Some(target);

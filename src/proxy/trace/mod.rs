@@ -160,7 +160,7 @@ impl Exchange {
 
     /// Notes that the present attempt came to nothing.
     pub(super) fn attempt_failed(&mut self, fault: Fault) {
-        let (now, began, target) = (self.started.elapsed(), self.attempts.began, self.target.clone());
+        let (now, began, target) = (self.started.elapsed(), self.service.attempted, self.target.clone());
         if let (Some(began), Some(target), Some(notes)) = (began, target, self.notes()) {
             notes.failed.push(Attempt { target, began, ended: now, fault });
         }
