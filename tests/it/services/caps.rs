@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::script::{Scripted, Step, say};
-use super::{gateway, get};
-use crate::process::instance::eventually;
+use super::{configuration, gateway, get, metric, service};
+use crate::process::instance::{Instance, eventually};
 use crate::support::client::{Client, request};
+use crate::support::origin::Origin;
 
 #[test]
 fn what_is_too_much_is_answered_at_once() {
@@ -34,4 +35,27 @@ fn what_is_too_much_is_answered_at_once() {
         assert_eq!(client.response().unwrap().text(), "ok");
     }
     assert!(eventually(|| get(&gateway, "/a").status == 200), "the places are free again");
+}
+
+#[test]
+fn what_has_no_place_spends_no_limit() {
+    let slow = Scripted::start(vec![Step::Read, Step::Hang]);
+    let other = Origin::json("{}");
+    let mut file = configuration(service(&[slow.address()], json!({ "max_requests": 1 })), other.address());
+    file["routes"][0]["limits"] = json!([{ "rate": "2/hour", "by": "route" }]);
+    let gateway = Instance::start(&file);
+    let mut waiting = Client::connect(gateway.public);
+    waiting.send(&request("GET", "/a", &[], b""));
+    assert!(eventually(|| slow.connections() == 1));
+    for _ in 0..4 {
+        assert_eq!(get(&gateway, "/a").status, 503);
+    }
+    drop(waiting);
+    // The place is free again as soon as the gateway has seen its client leave.
+    assert!(eventually(|| slow.connections() == 1 && metric(&gateway, "tollgate_requests_in_flight") == Some(0.0)));
+    let mut second = Client::connect(gateway.public);
+    second.send(&request("GET", "/a", &[], b""));
+    assert!(eventually(|| slow.connections() == 2), "the limit has one left");
+    drop(second);
+    assert!(eventually(|| get(&gateway, "/a").status == 429), "and none after it");
 }

@@ -268,7 +268,8 @@ fn silence_and_age_end_a_websocket_with_a_word_to_both() {
 #[test]
 fn nothing_else_ends_a_websocket_that_is_silent() {
     let (service, _closed) = echoing();
-    let mut file = routed(service.address, json!({"response": "200ms", "idle": "200ms"}), taking(json!(true)));
+    let timeouts = json!({"response": "200ms", "idle": "200ms", "total": "400ms"});
+    let mut file = routed(service.address, timeouts, taking(json!(true)));
     file["guard"] = json!({"header_timeout": "200ms", "idle_timeout": "200ms", "body_timeout": "200ms"});
     let gateway = Instance::start(&file);
     let (mut socket, _) = open(gateway.public, handshake("/live", &[])).expect("a WebSocket");
@@ -277,6 +278,32 @@ fn nothing_else_ends_a_websocket_that_is_silent() {
         socket.send(Message::text(silence.to_string())).unwrap();
         assert_eq!(socket.read().unwrap(), Message::text(silence.to_string()));
     }
+}
+
+#[test]
+fn a_handshake_is_sent_again_until_its_101() {
+    let handshakes = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&handshakes);
+    let service = Service::start(move |head, mut stream| {
+        let number = {
+            let mut handshakes = counted.lock().unwrap();
+            *handshakes += 1;
+            *handshakes
+        };
+        match number {
+            1 => drop(stream.write_all(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")),
+            _ => drop(switched(&head, stream, "").read()),
+        }
+    });
+    let mut file = routed(service.address, json!({}), taking(json!(true)));
+    file["services"]["origin"]["retries"] = json!({"on": ["reset", "503"], "backoff": "1ms"});
+    let gateway = Instance::start(&file);
+    let (mut socket, _) = open(gateway.public, handshake("/live", &[])).expect("a WebSocket at the second attempt");
+    // The service ends it without a word, which is nothing to send again.
+    socket.send(Message::text("over")).unwrap();
+    assert_eq!(closing(&mut socket), None);
+    assert!(gateway.line(|line| line.contains("\"status\":101")).contains("\"retries\":1"));
+    assert_eq!(*handshakes.lock().unwrap(), 2);
 }
 
 #[test]

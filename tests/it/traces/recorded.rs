@@ -14,6 +14,7 @@ use crate::support::origin::{Origin, Recorded, Reply, Unreachable};
 fn answer(request: &Recorded) -> Reply {
     match request.path() {
         "/v1/fails" => Reply::json(500, "{}"),
+        "/again" => Reply::json(503, "{}"),
         "/v1/broken" => Reply::raw("not HTTP\r\n\r\n").closing(),
         _ => Reply::json(200, "{}"),
     }
@@ -28,6 +29,8 @@ fn stage(more: Value, down: &Unreachable) -> Stage {
         "services": {
             "origin": { "url": format!("http://{here}/v1") },
             "partly": { "targets": [{ "address": down.address().to_string() }, { "address": here }] },
+            "again": { "targets": [{ "address": here }],
+                       "retries": { "attempts": 1, "on": ["503"], "backoff": "1ms" } },
             "down": { "url": format!("http://{}", down.address()) },
         },
         "authenticators": { "key": { "api_key": { "header": "x-api-key" } } },
@@ -40,6 +43,7 @@ fn stage(more: Value, down: &Unreachable) -> Stage {
             route("broken", json!({})),
             route("partly", json!({ "service": "partly" })),
             route("down", json!({ "service": "down" })),
+            route("again", json!({ "service": "again" })),
             route("once", json!({ "limits": [{ "rate": "1/hour", "by": "route" }] })),
             route("checked", json!({ "method": "POST", "body_params": { "a": { "type": "integer" } } })),
             route("upload", json!({ "method": "POST", "form_params": { "file": { "type": "file" } } })),
@@ -225,6 +229,17 @@ fn every_attempt_to_reach_a_service_has_its_span() {
         .map(|value| std::str::from_utf8(value).unwrap())
         .collect();
     assert!(told.contains(&format!("00-{}-{}-01", good.trace, good.id).as_str()), "{told:?}");
+}
+
+#[test]
+fn an_attempt_that_is_repeated_for_its_status_has_its_span() {
+    let (answer, spans) = call(&stage(json!({}), &Unreachable::reserve()), "GET", "/again", &[], b"");
+    assert_eq!((answer.status, spans.len()), (503, 3), "{spans:#?}");
+    for (span, resent) in spans[1..].iter().zip(["", "1"]) {
+        let said = ["http.request.resend_count", "http.response.status_code", "error.type"].map(|name| span.of(name));
+        assert_eq!(said, [resent, "503", "503"]);
+    }
+    assert!(spans[1].ended <= spans[2].began, "{spans:#?}");
 }
 
 #[test]
