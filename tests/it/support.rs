@@ -12,7 +12,16 @@ pub mod redis;
 mod tests;
 pub mod wire;
 
+use std::env;
 use std::time::Duration;
 
 /// How long a test waits for something that should happen at once.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How many requests a test of endurance sends at least: what `TOLLGATE_TEST_REQUESTS` says, or else so many.
+pub fn requests_at_least(unless_said: u64) -> u64 {
+    match env::var("TOLLGATE_TEST_REQUESTS") {
+        Ok(text) => text.parse().expect("TOLLGATE_TEST_REQUESTS is a number"),
+        Err(_) => unless_said,
+    }
+}

@@ -1,14 +1,12 @@
 //! Upgrades and reloads again and again, under clients of every kind: no request fails, and limits admit exactly what
 //! they should through it all.
-//!
-//! `TOLLGATE_TEST_REQUESTS` says how many requests have to be answered at least; the default keeps the run short.
 
-use std::env;
 use std::net::TcpStream;
 use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::support::client::Response;
+use crate::support::requests_at_least;
 
 const UPGRADES: usize = 10;
 const RELOADS: usize = 100;
@@ -197,10 +195,7 @@ fn sections(version: usize) -> Value {
 
 /// Requests that have to be answered at least.
 fn wanted() -> u64 {
-    match env::var("TOLLGATE_TEST_REQUESTS") {
-        Ok(text) => text.parse().expect("TOLLGATE_TEST_REQUESTS is a number"),
-        Err(_) => 15_000,
-    }
+    requests_at_least(15_000)
 }
 
 /// How many requests pass each of the two limits: fewer than are tried.
