@@ -26,8 +26,8 @@ Ratio = namedtuple("Ratio", "over under aim")
 def side(plan, name, config, port, admin_port, path="/", script=None):
     """A gateway with this configuration, which has the access log and the ports as said."""
     file = plan.write(f"{name}.yaml", json.dumps(config, indent=1))
-    path = config["access_log"]["path"]
-    logs = [] if path == "off" else [Path(path)]
+    log = config["access_log"]["path"]
+    logs = [] if log == "off" else [Path(log)]
     command = [plan.tollgate, "run", "--threads", "1", file]
     return setups.Subject(name, command, port, plan.core, path=path, script=script, logs=logs, admin_port=admin_port)
 
