@@ -43,7 +43,7 @@ fn status(status: u16, lines: &str) -> Reply {
 /// `9f86…` is `test`. `changes` are to the authenticator.
 fn config(origin: &Origin, url: &str, changes: &Value) -> Value {
     let mut asked = json!({
-        "url": url, "timeout": "500ms", "consumer_header": "x-user", "plan_header": "x-plan", "plan": "free",
+        "url": url, "timeout": "1500ms", "consumer_header": "x-user", "plan_header": "x-plan", "plan": "free",
         "groups_header": "x-groups", "copy_headers": ["x-user-id", "x-tenant"],
     });
     for (name, value) in changes.as_object().unwrap() {
