@@ -2,7 +2,7 @@
 //!
 //! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, `body` reads,
 //! `forward` writes the request that the service gets, `reply` its answer, `answer` what the gateway answers
-//! itself, `exchange` remembers, `trace` tells a collector. The connection below is watched by `guard`.
+//! itself, `exchange` remembers, `record` and `trace` tell of it. The connection below is watched by `guard`.
 //!
 //! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
 //! admission has nowhere to go.
@@ -20,17 +20,18 @@ mod occasion;
 mod passwords;
 mod plain;
 mod pulse;
+mod record;
 pub mod rehearse;
 mod reply;
+mod state;
 mod successor;
 mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
@@ -41,22 +42,15 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use crate::gateway::Gateway;
-use crate::gateway::docs::LABEL;
-use crate::gateway::key_source::KeySources;
-use crate::policy::contract::Violation;
-use crate::policy::limit::{Clock, Limiter};
-use crate::policy::rejection::{CLIENT_LEFT, FORBIDDEN, QUOTA_EXCEEDED, Rejection};
-use crate::store::Snapshot;
-use crate::telemetry::spans::SpanQueue;
-use crate::telemetry::{ADMITTED, AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
+use crate::policy::rejection::{CLIENT_LEFT, Rejection};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
 use body::{BodyLimits, Lease, Store, Substitute};
-use exchange::{Asked, Exchange, InFlight, PassedOver};
-use guard::{Entered, Terms};
+use exchange::{Exchange, InFlight};
+use guard::Terms;
 use occasion::{Occasion, Serving};
+use record::cause;
 use reply::model;
 use trace::Step;
 
@@ -66,82 +60,8 @@ pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp, Tunnels};
 pub use passwords::Passwords;
 pub use pulse::Pulse;
+pub use state::State;
 pub use successor::{PATIENCE, Successor};
-
-/// What belongs to the process and outlives every generation.
-pub struct State {
-    /// The one published generation.
-    pub gateway: ArcSwap<Gateway>,
-    /// The API keys of the store, where there is one.
-    pub stored_keys: Option<ArcSwap<Snapshot>>,
-    /// All metrics.
-    pub telemetry: Arc<Telemetry>,
-    /// All limit counters.
-    pub limiter: Arc<Limiter>,
-    /// The process that the counters were handed over to, while it decides.
-    pub successor: ArcSwapOption<Successor>,
-    /// Whether the process before still asks this one for decisions.
-    pub is_asked: AtomicBool,
-    /// The counters that other gateways share, where they do.
-    pub shared: Option<SharedLimits>,
-    /// The clock of the limits.
-    pub clock: Clock,
-    /// Open client connections.
-    pub connections: Arc<Connections>,
-    /// Memory of bodies under check.
-    pub bodies: Arc<Budget>,
-    /// Disk of uploads under check.
-    pub uploads: Arc<UploadDisk>,
-    /// Published key sets.
-    pub keys: Arc<KeySources>,
-    /// Passwords that are being verified, and those that were right.
-    pub passwords: Passwords,
-    /// Connections to those who are asked who calls.
-    pub auth_services: AuthServices,
-    /// Open WebSockets.
-    pub tunnels: Arc<Tunnels>,
-    /// Where access lines go.
-    pub access: AccessLog,
-    /// Where the spans of traces go.
-    pub spans: SpanQueue,
-    /// The listeners of clients.
-    pub listeners: Vec<Listening>,
-    /// The connection of the process to itself, while there is one.
-    pub pulse: ArcSwapOption<Pulse>,
-    /// Set once the process is about to leave.
-    pub draining: AtomicBool,
-    /// Requests between their first phase and their log line.
-    pub in_flight: Arc<AtomicUsize>,
-}
-
-impl State {
-    /// The state of a process that begins with this generation.
-    pub fn new(gateway: Gateway, telemetry: Arc<Telemetry>, access: AccessLog) -> Self {
-        Self {
-            gateway: ArcSwap::from_pointee(gateway),
-            stored_keys: None,
-            spans: SpanQueue::new(telemetry.spans.clone()),
-            telemetry,
-            limiter: Limiter::new(),
-            successor: ArcSwapOption::empty(),
-            is_asked: AtomicBool::new(false),
-            shared: None,
-            clock: Clock::start(),
-            connections: Arc::new(Connections::default()),
-            bodies: Arc::new(Budget::default()),
-            uploads: Arc::new(UploadDisk::default()),
-            keys: Arc::default(),
-            passwords: Passwords::default(),
-            auth_services: AuthServices::default(),
-            tunnels: Arc::default(),
-            access,
-            listeners: Vec::new(),
-            pulse: ArcSwapOption::empty(),
-            draining: AtomicBool::new(false),
-            in_flight: Arc::new(AtomicUsize::new(0)),
-        }
-    }
-}
 
 /// A listener of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -531,124 +451,5 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     /// The path may be a secret, the query often is.
     fn request_summary(&self, session: &Session, _exchange: &Box<Exchange>) -> String {
         session.req_header().method.to_string()
-    }
-}
-
-/// The error's type and context, which name peers and states, never what the client sent.
-fn cause(error: &Error) -> String {
-    format!("{}: {}", error.esource().as_str(), error.etype().as_str())
-}
-
-impl<O: Occasion> Proxy<O> {
-    /// Metrics and the access line.
-    fn record(&self, session: &Session, error: Option<&Error>, exchange: &mut Exchange) {
-        let total = exchange.started.elapsed();
-        let status = session.response_written().map_or(0, |response| response.status.as_u16());
-        let decided = exchange.service.contacted.unwrap_or(total);
-        let own = decided.saturating_sub(exchange.request_body.unwrap_or_default());
-        let trail = &exchange.trail;
-        let gateway = &exchange.gateway;
-        let docs = gateway.docs.as_ref().filter(|_| trail.asked == Asked::Docs);
-        let metrics = match (&trail.route, docs) {
-            (Some(route), _) => &route.metrics,
-            (None, Some(docs)) => &docs.metrics,
-            (None, None) => &gateway.unmatched,
-        };
-        // That of a WebSocket is the time to its 101: how long it lived is no duration of a request.
-        let answered = if exchange.tunnel.is_some() { exchange.service.replied.unwrap_or(total) } else { total };
-        metrics.answered(status, answered);
-        metrics.decided(own);
-        if let Some(reason) = exchange.rejected {
-            metrics.rejected(reason);
-            trail.route.iter().for_each(|route| route.service.metrics.failed(reason));
-        }
-        let observed = exchange.admission.as_ref().map_or(&[][..], |admission| admission.observed.as_slice());
-        if !observed.is_empty() {
-            metrics.observed(observed.iter().map(|violation| violation.kind.code()));
-        }
-        let service_time = service_time(exchange);
-        if let Some(time) = service_time {
-            metrics.served(time);
-        }
-        let ending = exchange.tunnel.as_ref().and_then(Entered::ending);
-        if let Some(ending) = ending {
-            exchange.cause = Some(ending.cause().to_owned());
-        } else if exchange.cause.is_none() {
-            exchange.cause = error.map(cause);
-        }
-        trace::report(&self.state.spans, session, exchange, status, total);
-        let decision = exchange.rejected.unwrap_or(match observed.is_empty() && trail.passed_over.is_empty() {
-            true => ADMITTED,
-            false => "observed",
-        });
-        let Some(shape) = &gateway.access_shape else { return };
-        let lines = trail.route.as_ref().map_or(gateway.access_lines, |route| route.access_lines);
-        if !lines.tell(status, decision) {
-            return;
-        }
-        let request = session.req_header();
-        let consumer = trail.consumer.as_ref();
-        self.state.access.write(
-            shape,
-            &AccessLine {
-                at: exchange.at,
-                request_id: exchange.id.as_bytes(),
-                trace_id: exchange.trace.as_ref().map(|trace| trace.id.text()),
-                client: exchange.client.as_bytes(),
-                method: request.method.as_str(),
-                host: request.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default(),
-                path: request.uri.path(),
-                protocol: protocol(request.version),
-                route: trail.route.as_ref().map(|route| &*route.name).or(docs.map(|_| LABEL)),
-                service: trail.route.as_ref().map(|route| &*route.service.name),
-                target: exchange.target.as_ref().map(|target| &*target.label),
-                consumer: consumer.map(|consumer| &*consumer.name),
-                plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
-                status,
-                decision,
-                refused_by: &trail.refused_by,
-                observed: &told(observed),
-                observed_count: observed.len(),
-                would_refuse: &would_refuse(&trail.passed_over),
-                cause: exchange.cause.as_deref(),
-                bytes_in: session.body_bytes_read() as u64,
-                bytes_out: session.body_bytes_sent() as u64,
-                total,
-                gateway: own,
-                request_body: exchange.request_body,
-                service_time,
-                response: exchange.service.replied.and_then(|replied| total.checked_sub(replied)),
-                retries: exchange.attempts.count.saturating_sub(1),
-                generation: gateway.generation,
-                headers: &request.headers,
-            },
-        );
-    }
-}
-
-/// The first violations, as the access line names them.
-fn told(observed: &[Violation]) -> Vec<Observed> {
-    let one = |violation: &Violation| Observed { loc: violation.loc.to_string(), kind: violation.kind.code() };
-    observed.iter().take(MAX_OBSERVED).map(one).collect()
-}
-
-/// Conditions and limits that would have refused, as the access line names them.
-fn would_refuse(passed_over: &PassedOver) -> Vec<WouldRefuse<'_>> {
-    let condition =
-        passed_over.condition.iter().map(|condition| WouldRefuse { reason: FORBIDDEN, by: condition.word() });
-    let limits = passed_over.limits.iter().map(|limit| WouldRefuse { reason: QUOTA_EXCEEDED, by: limit });
-    condition.chain(limits).collect()
-}
-
-fn service_time(exchange: &Exchange) -> Option<Duration> {
-    exchange.service.replied?.checked_sub(exchange.service.contacted?)
-}
-
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_11 => "HTTP/1.1",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP",
     }
 }
