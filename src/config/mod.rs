@@ -24,6 +24,7 @@ mod schema;
 mod schema_files;
 mod service;
 mod serving;
+mod tls;
 mod values;
 
 use indexmap::IndexMap;
@@ -51,6 +52,7 @@ pub use serving::{
     AccessFormat, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, OnStoreFailure, RateSharing, Reload,
     Store, Upgrade,
 };
+pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion};
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
 
 /// A whole configuration file, version 1.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema;
+use super::tls::ListenerTls;
 use super::values::{Duration, Rate, Sha256, Size};
 
 /// An address the gateway accepts clients on.
@@ -13,6 +14,9 @@ pub struct Listener {
     /// `IP:port`; port 0 takes a free one and logs it.
     #[schemars(schema_with = "schema::socket_address")]
     pub address: std::net::SocketAddr,
+    /// Absent: plain HTTP.
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
 }
 
 /// The listener for operators. It answers everyone who reaches it: keep it on loopback or a private network.
@@ -73,6 +77,8 @@ pub enum ErrorFormat {
 pub struct Guard {
     /// From the first byte of a request's header to its last.
     pub header_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
     /// How long a connection may stay open between requests.
     pub idle_timeout: Duration,
     /// From the end of the header to the end of a body that is checked; for a streamed body, the longest silence.
@@ -101,6 +107,7 @@ impl Default for Guard {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             max_connections: 20_000,

@@ -15,9 +15,11 @@ pub mod router;
 mod service;
 mod service_path;
 pub mod template;
+pub mod tls;
 pub mod token;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +43,7 @@ use crate::telemetry::{Inventory, RouteMetrics};
 pub use compile::{Surroundings, compile, judge, openapi};
 pub use limit_counters::LimitCounters;
 pub use router::Router;
-pub use service::{HostHeader, Service, Target, lookup};
+pub use service::{HostHeader, NO_AUTHORITIES, Service, Target, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};
 
 /// The methods that a route may declare. CONNECT and TRACE are not among them: a gateway has no use for either, and
@@ -57,6 +59,8 @@ pub struct Gateway {
     pub hash: Box<str>,
     /// The configuration as enforced, for the admin listener, as JSON: defaults filled in, secrets masked.
     pub configuration: Box<str>,
+    /// How clients come in, by the address of the listener as written.
+    pub entrances: Vec<(SocketAddr, tls::Entrance)>,
     /// Caps and deadlines of connections.
     pub connection_limits: ConnectionLimits,
     /// Caps of a request.
@@ -132,6 +136,8 @@ impl Gateway {
 pub struct ConnectionLimits {
     /// From the first byte of a header to its last.
     pub header_timeout: Duration,
+    /// For a TLS handshake.
+    pub handshake_timeout: Duration,
     /// Between requests.
     pub idle_timeout: Duration,
     /// Open connections, all together.

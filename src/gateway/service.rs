@@ -157,6 +157,10 @@ impl Service {
     }
 }
 
+/// What pingora takes for the machine's authorities: nothing. It would read them at every start, needed or not, and panic
+/// over one that it does not understand; each peer with TLS brings its own.
+pub const NO_AUTHORITIES: &str = "/dev/null";
+
 /// Looks a name up with the system's resolver; blocks.
 ///
 /// # Errors

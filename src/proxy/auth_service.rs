@@ -14,14 +14,14 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{HOST, HeaderName, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
 use http::request::Parts;
-use pingora::connectors::TransportConnector;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use tokio::time::timeout;
 
-use crate::gateway::Consumer;
+use crate::gateway::{Consumer, NO_AUTHORITIES};
 use crate::gateway::forward_auth::{ForwardAuthenticator, Nameless};
 use crate::policy::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::policy::rejection::X_REQUEST_ID;
@@ -33,6 +33,9 @@ const MAX_HEADER: usize = 16 * 1024;
 
 /// Largest body of an answer that is read off, in bytes.
 const MAX_BODY: usize = 16 * 1024;
+
+/// Most connections that are kept.
+const POOL_SIZE: usize = 128;
 
 /// How long that may take.
 const BODY_PATIENCE: Duration = Duration::from_millis(50);
@@ -127,7 +130,10 @@ impl AuthServices {
     ) -> Result<Answer, AskFault> {
         let target = authenticator.service.next_target().ok_or(AskFault::NoAddress)?;
         let question = question(authenticator, &target.host, parts, exchange).map_err(|_| AskFault::Reply)?;
-        let connector = self.connector.get_or_init(|| TransportConnector::new(None));
+        let connector = self.connector.get_or_init(|| {
+            let options = ConnectorOptions { ca_file: Some(NO_AUTHORITIES.to_owned()), ..ConnectorOptions::new(POOL_SIZE) };
+            TransportConnector::new(Some(options))
+        });
         if let Some(stream) = connector.reused_stream(&target.peer).await
             && let Ok(session) = send(stream, &target.peer, question.clone()).await
         {

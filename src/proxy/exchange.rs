@@ -18,6 +18,7 @@ use super::admit::Admission;
 use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
 use super::reply::model::Hold;
+use super::tls::Secured;
 
 /// pingora's CTX.
 pub struct Exchange {
@@ -33,6 +34,8 @@ pub struct Exchange {
     pub peer_address: Address,
     /// Whether the peer is a trusted proxy.
     pub peer: Peer,
+    /// What is known of the connection, where it is over TLS.
+    pub tls: Option<Arc<Secured>>,
     /// As answered in `X-Request-Id`.
     pub id: RequestId,
     /// What admission found out so far; kept when it ends in a rejection.
@@ -172,6 +175,7 @@ impl Exchange {
             client: Address::default(),
             peer_address: Address::default(),
             peer: Peer::Stranger,
+            tls: None,
             id: RequestId::default(),
             trail: Trail::default(),
             admission: None,

@@ -180,7 +180,7 @@ fn add_forwarding(
     client_host: Option<HeaderValue>,
     said: Said,
 ) -> Result<()> {
-    let proto = said.proto.unwrap_or("http");
+    let proto = said.proto.unwrap_or(if exchange.tls.is_some() { "https" } else { "http" });
     let host = said.host.or(client_host);
     headers.insert(FORWARDED_FOR, continued(said.chain, &exchange.peer_address)?);
     headers.insert(FORWARDED, value(forwarded(exchange.client.as_bytes(), host.as_ref(), proto))?);

@@ -7,6 +7,7 @@
 //! IDLE ── first byte ──▶ HEADER ── early_request_filter ──▶ BUSY ── logging ──▶ IDLE
 //! ```
 //!
+//! A connection with TLS shakes hands before that, counted already and within a deadline of its own (`tls`).
 //! In IDLE and HEADER an absolute deadline runs; a header that misses it is answered 408, an idle connection is
 //! closed. In BUSY the timeouts of body and service hold instead. The deadlines are those of the generation that
 //! was current when the connection came.
@@ -38,10 +39,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::gateway::ConnectionLimits;
+use crate::gateway::tls::{Entrance, ListenerTls};
 
 use super::Proxy;
 use super::client::Address;
+use super::listening::entrance_of;
 use super::occasion::{Occasion, Serving};
+use super::tls::{self, Secured};
 
 /// The open connections of the process.
 #[derive(Debug, Default)]
@@ -149,24 +153,44 @@ impl<O: Occasion> GuardedApp<O> {
     }
 }
 
+/// A connection that has been counted.
+struct Arrival {
+    peer: Address,
+    limits: ConnectionLimits,
+    entry: Entry,
+}
+
 impl<O: Occasion> GuardedApp<O> {
-    /// Counts the connection and wraps it, or turns it away.
-    fn guard(&self, io: Stream) -> Option<Guarded> {
+    /// Counts the connection, or turns it away.
+    fn count(&self, io: &Stream) -> Option<Arrival> {
         let state = &self.proxy.state;
         let limits = state.gateway.load().connection_limits;
         let address = io
             .get_socket_digest()
             .and_then(|digest| digest.peer_addr().and_then(|address| address.as_inet().map(|inet| inet.ip())));
         match state.connections.enter(address, &limits) {
-            Ok(entry) => {
-                let peer = address.map_or_else(Address::default, Address::of);
-                Some(Guarded::new(io, peer, limits, entry, Arc::clone(state)))
-            }
+            Ok(entry) => Some(Arrival { peer: address.map_or_else(Address::default, Address::of), limits, entry }),
             Err(full) => {
                 state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
                 None
             }
         }
+    }
+
+    /// The connection once TLS is spoken on it.
+    async fn secure(&self, io: Stream, tls: &ListenerTls, arrival: Arrival) -> Option<Stream> {
+        let telemetry = &self.proxy.state.telemetry;
+        let shaken = tls::accept(io, tls, arrival.limits.handshake_timeout).await;
+        let (io, secured, result) = match shaken {
+            Ok(shaken) => shaken,
+            Err(result) => {
+                telemetry.shook_hands(result);
+                return None;
+            }
+        };
+        telemetry.shook_hands(result);
+        let guarded = Guarded::new(io, arrival, Arc::clone(&self.proxy.state));
+        Some(Box::new(Guarded { secured: Some(Arc::new(secured)), ..guarded }))
     }
 }
 
@@ -183,9 +207,23 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
         'shutdown: 'served,
         Self: 'served,
     {
-        match self.guard(io) {
-            Some(guarded) => self.inner.process_new(Box::new(guarded), &self.steady.1),
-            None => Box::pin(std::future::ready(None)),
+        if (*io).as_any().is::<Guarded>() {
+            // Its handshake is done: see below.
+            return self.inner.process_new(io, &self.steady.1);
+        }
+        let state = &self.proxy.state;
+        let (Some(arrival), Some(entrance)) = (self.count(&io), entrance_of(&io, &state.listeners)) else {
+            return Box::pin(std::future::ready(None));
+        };
+        match &*entrance {
+            Entrance::Plain => {
+                self.inner.process_new(Box::new(Guarded::new(io, arrival, Arc::clone(state))), &self.steady.1)
+            }
+            Entrance::Tls(tls) => {
+                let tls = Arc::clone(tls);
+                // pingora comes back with a stream that is given back to it.
+                Box::pin(async move { self.secure(io, &tls, arrival).await })
+            }
         }
     }
 }
@@ -202,6 +240,11 @@ const NEVER: u8 = u8::MAX;
 /// The other end of a session's connection.
 pub fn peer(session: &Session) -> Address {
     guarded(session).map(|guarded| guarded.peer.clone()).unwrap_or_default()
+}
+
+/// What is known of the connection, where it is over TLS.
+pub fn secured(session: &Session) -> Option<Arc<Secured>> {
+    guarded(session)?.secured.clone()
 }
 
 /// Marks the connection of a session as busy with a request.
@@ -228,6 +271,7 @@ fn guarded(session: &Session) -> Option<&Guarded> {
 pub struct Guarded {
     io: Stream,
     peer: Address,
+    secured: Option<Arc<Secured>>,
     phase: AtomicU8,
     limits: ConnectionLimits,
     /// The phase for which `due` holds.
@@ -250,10 +294,12 @@ impl std::fmt::Debug for Guarded {
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 impl Guarded {
-    fn new(io: Stream, peer: Address, limits: ConnectionLimits, entry: Entry, state: Arc<super::State>) -> Self {
+    fn new(io: Stream, arrival: Arrival, state: Arc<super::State>) -> Self {
+        let Arrival { peer, limits, entry } = arrival;
         Self {
             io,
             peer,
+            secured: None,
             phase: AtomicU8::new(IDLE),
             limits,
             armed: NEVER,
@@ -288,6 +334,10 @@ impl Guarded {
             if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, REQUEST_TIMEOUT) {
                 let _ = Pin::new(&mut self.io).poll_flush(context);
             }
+        }
+        if self.secured.is_some() {
+            // TLS has a word for the end, without which a client must take it for an attack.
+            let _ = Pin::new(&mut self.io).poll_shutdown(context);
         }
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "guard deadline"))
     }
@@ -404,6 +454,7 @@ mod tests {
         ConnectionLimits {
             header_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(1),
             max_connections: total,
             max_per_address: per_address,
         }

@@ -15,13 +15,14 @@ mod client;
 mod exchange;
 mod forward;
 mod guard;
+mod listening;
 mod occasion;
 mod passwords;
 mod plain;
 pub mod rehearse;
 mod reply;
+mod tls;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -57,6 +58,7 @@ pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp};
+pub use listening::{Listening, open};
 pub use passwords::Passwords;
 
 /// What belongs to the process and outlives every generation.
@@ -116,24 +118,6 @@ impl State {
             draining: AtomicBool::new(false),
             in_flight: Arc::new(AtomicUsize::new(0)),
         }
-    }
-}
-
-/// A listener of clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listening {
-    /// As written in the configuration; the port may be 0.
-    pub written: SocketAddr,
-    /// What it is bound to; the address may stand for all of the machine's.
-    pub bound: SocketAddr,
-}
-
-impl Listening {
-    /// Whether a connection with this address on our side came through this listener. No other one can have it: an
-    /// address that stands for all of the machine's is not bound beside one of them on the same port.
-    pub fn took(&self, local: SocketAddr) -> bool {
-        let (own, local_ip) = (self.bound.ip().to_canonical(), local.ip().to_canonical());
-        self.bound.port() == local.port() && (own.is_unspecified() || own == local_ip)
     }
 }
 
@@ -242,6 +226,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
         guard::mark_busy(session);
+        exchange.tls = guard::secured(session);
         session.as_mut().set_pipelining_enabled(true);
         let silence = exchange.gateway.request_limits.body_timeout;
         session.set_read_timeout(Some(silence));
@@ -471,6 +456,7 @@ impl<O: Occasion> Proxy<O> {
                 host: header(http::header::HOST).unwrap_or_default(),
                 path: request.uri.path(),
                 protocol: protocol(request.version),
+                tls: exchange.tls.as_ref().map(|tls| tls.version),
                 route: trail.route.as_ref().map(|route| &*route.name).or(docs.map(|_| LABEL)),
                 service: trail.route.as_ref().map(|route| &*route.service.name),
                 target: exchange.target.as_ref().map(|target| &*target.label),

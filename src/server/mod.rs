@@ -7,6 +7,7 @@
 //! the next process, `signals` decides when to leave.
 
 mod admin;
+mod certificates;
 pub mod key_fetch;
 pub mod keys;
 mod listeners;
@@ -42,6 +43,7 @@ use listeners::{Acceptance, Bound, Held, WithListener};
 use reload::Reloader;
 use upgrade::{Program, Role, Succession, Takeover};
 
+pub use certificates::read_beside;
 pub use reload::Outcome;
 
 /// Version of this build.
@@ -193,7 +195,8 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     raise_open_file_limit();
     let takeover = setup.takeover.as_deref().map(Takeover::begin).transpose().map_err(StartError::Machine)?;
     let mut takeover = takeover;
-    let prepared = match prepare(&setup.source, takeover.as_mut()) {
+    let source = setup.source;
+    let prepared = match prepare(&source, takeover.as_mut()) {
         Ok(prepared) => prepared,
         Err(failed) => {
             if let Some(takeover) = takeover {
@@ -219,6 +222,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     if let Demo::On(listener) = setup.demo {
         add_demo(&mut server, listener, &acceptance)?;
     }
+    add_task(&mut server, "certificates", certificates::Watch::new(Arc::clone(&state), source.clone()));
     add_task(&mut server, "keys", key_fetch::Fetcher::new(Arc::clone(&state)));
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession);
     add_task(&mut server, "supervisor", supervisor);
@@ -267,6 +271,9 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
         generation: 1,
         flood: None,
         keys: &key_sources,
+        read: Some(&|name| read_beside(source, name)),
+        now: unix_now(),
+        running: &[],
     };
     let mut checked = check(source, Purpose::Serving, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
@@ -338,9 +345,10 @@ fn state(
     check_uploads(&gateway).map_err(StartError::Machine)?;
     telemetry.published(gateway.generation, unix_now());
     telemetry.keep(&gateway.inventory);
-    let bound = config.listeners.iter().zip(public);
+    certificates::show(&telemetry, &gateway.entrances);
+    let bound = gateway.entrances.iter().zip(public);
     let listeners =
-        bound.map(|(listener, bound)| Listening { written: listener.address, bound: bound.address }).collect();
+        bound.map(|((written, way), bound)| Listening::new(*written, bound.address, way.clone())).collect();
     Ok(State { listeners, keys, ..State::new(gateway, telemetry, access) })
 }
 
@@ -357,6 +365,7 @@ fn server_conf(threads: usize) -> ServerConf {
         // A runtime per worker, without stealing: a request stays on the core whose cache knows it.
         work_stealing: false,
         upstream_keepalive_pool_size: 512,
+        ca_file: Some(gateway::NO_AUTHORITIES.to_owned()),
         // Timers of seconds are nearly always cancelled: tokio's are cheaper then, and leave nothing behind.
         fast_timeout_to_tokio_threshold_seconds: Some(0),
         // Our own signal waits for the requests in flight; afterwards there is nothing left to wait for.
@@ -423,7 +432,7 @@ fn add_demo(server: &mut Server, listener: std::net::TcpListener, acceptance: &A
 }
 
 /// Seconds since 1970.
-fn unix_now() -> i64 {
+pub fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -78,6 +78,8 @@ pub struct AccessLine<'a> {
     pub path: &'a str,
     /// `HTTP/1.1`.
     pub protocol: &'static str,
+    /// The version of TLS, where the client came over it.
+    pub tls: Option<&'static str>,
     /// Name of the matched route.
     pub route: Option<&'a str>,
     /// Name of the route's service.
@@ -292,6 +294,9 @@ impl AccessLine<'_> {
         string(out, ",\"host\":\"", self.host);
         string(out, ",\"path\":\"", self.path.as_bytes());
         plain(out, ",\"protocol\":\"", self.protocol);
+        if let Some(tls) = self.tls {
+            plain(out, ",\"tls\":\"", tls);
+        }
         optional(out, ",\"route\":\"", self.route);
         optional(out, ",\"service\":\"", self.service);
         if let Some(target) = self.target {
@@ -441,6 +446,7 @@ mod tests {
             host: b"api.example.com",
             path: "/users/\"\u{7}é",
             protocol: "HTTP/1.1",
+            tls: Some("TLSv1.3"),
             route: Some("users"),
             service: None,
             target: None,
@@ -473,6 +479,7 @@ mod tests {
             ("time", "1970-01-01T00:00:01.234Z"),
             ("path", "/users/\"\u{7}é"),
             ("decision", "admitted"),
+            ("tls", "TLSv1.3"),
             ("user_agent", "curl/8\u{fffd}\n"),
         ] {
             assert_eq!(value[name], expected, "{name}");

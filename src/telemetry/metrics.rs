@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
+use super::certificates::Handshake;
 use super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
 use super::named::{LimitMetrics, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics};
 use super::series::{Families, Inventory};
@@ -61,6 +62,9 @@ pub struct Telemetry {
     pub connections_refused: IntCounterVec,
     /// Connections closed by the guard, by the deadline they missed.
     pub connections_expired: IntCounterVec,
+    handshakes: IntCounterVec,
+    certificate_expires: IntGaugeVec,
+    certificate_reloads: IntCounterVec,
     /// Bytes of request bodies held for checking.
     pub body_memory: IntGauge,
     /// The most bytes that they may take.
@@ -311,6 +315,24 @@ impl Telemetry {
                 "Connections closed at a deadline, by deadline",
                 &["deadline"],
             ),
+            handshakes: counters(
+                &registry,
+                "tollgate_tls_handshakes_total",
+                "TLS handshakes with clients, by result",
+                &["result"],
+            ),
+            certificate_expires: int_gauges(
+                &registry,
+                "tollgate_certificate_expires_timestamp_seconds",
+                "Unix time at which the certificate that is served expires",
+                &["listener", "certificate"],
+            ),
+            certificate_reloads: counters(
+                &registry,
+                "tollgate_certificate_reloads_total",
+                "Changed certificates of listeners, by what became of them",
+                &["result"],
+            ),
             body_memory: int_gauge(&registry, "tollgate_body_memory_bytes", "Request bodies held for checking"),
             body_memory_limit: int_gauge(
                 &registry,
@@ -415,6 +437,12 @@ impl Telemetry {
         for reason in ["total", "address", "leaving"] {
             telemetry.connections_refused.with_label_values(&[reason]);
         }
+        for result in Handshake::ALL {
+            telemetry.handshakes.with_label_values(&[result.label()]);
+        }
+        for result in [ReloadResult::Published, ReloadResult::Refused] {
+            telemetry.certificate_reloads.with_label_values(&[result.label()]);
+        }
         for deadline in ["idle", "header"] {
             telemetry.connections_expired.with_label_values(&[deadline]);
         }
@@ -495,6 +523,21 @@ impl Telemetry {
     /// Notes a fetch that failed.
     pub fn key_set_missed(&self, authenticator: &str) {
         self.key_fetches.with_label_values(&[authenticator, "failed"]).inc();
+    }
+
+    /// Notes how a handshake with a client ended.
+    pub fn shook_hands(&self, result: Handshake) {
+        self.handshakes.with_label_values(&[result.label()]).inc();
+    }
+
+    /// Notes the certificate that a listener serves; `expires` is Unix time in seconds.
+    pub fn serves_certificate(&self, listener: &str, file: &str, expires: i64) {
+        self.certificate_expires.with_label_values(&[listener, file]).set(expires);
+    }
+
+    /// Notes what became of certificates that changed while their generation did not.
+    pub fn certificates_changed(&self, result: ReloadResult) {
+        self.certificate_reloads.with_label_values(&[result.label()]).inc();
     }
 
     /// The most series that a scrape can have with this inventory.

@@ -6,6 +6,7 @@
 //! series there can be follows from the configuration and is known before the first request.
 
 mod access;
+mod certificates;
 mod log;
 mod make;
 mod metrics;
@@ -14,6 +15,7 @@ mod series;
 mod usage;
 
 pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed, WouldRefuse};
+pub use certificates::Handshake;
 pub use log::{escape_json, install};
 pub use metrics::{DecidedBy, ReloadResult, Telemetry};
 pub use named::{LimitMetrics, RouteMetrics, ServiceMetrics};

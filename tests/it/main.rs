@@ -18,6 +18,7 @@
 //! - `forwarding` — what passes between client and service, and how its failures are answered
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
+//! - `tls` — certificates by name, handshakes that are slow or broken, renewal under load, client certificates
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `metrics` — how many series there are, and whether dashboard and rules know their names
@@ -59,6 +60,7 @@ mod reload;
 mod schema;
 mod shared;
 mod suite;
+mod tls;
 mod tokens;
 mod upgrade;
 mod uploads;

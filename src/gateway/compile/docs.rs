@@ -75,7 +75,11 @@ fn elsewhere(config: &Config, written: &config::Docs) -> Vec<String> {
     if !written.servers.is_empty() {
         return written.servers.clone();
     }
-    config.listeners.iter().map(|listener| format!("http://{}", listener.address)).collect()
+    let url = |listener: &config::Listener| {
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", listener.address)
+    };
+    config.listeners.iter().map(url).collect()
 }
 
 fn check_servers(written: &config::Docs, report: &mut Report) {

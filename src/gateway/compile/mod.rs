@@ -14,6 +14,7 @@ mod docs;
 mod documents;
 mod forward_auth;
 mod headers;
+mod listeners;
 pub mod openapi;
 mod passwords;
 mod routes;
@@ -35,6 +36,7 @@ use crate::policy::rejection::Format;
 use crate::telemetry::{self, Telemetry};
 
 use super::key_source::KeySources;
+use super::tls::{Entrance, Read};
 use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
@@ -55,6 +57,12 @@ pub struct Surroundings<'a> {
     pub flood: Option<Arc<Flood>>,
     /// Published key sets that the process knows.
     pub keys: &'a KeySources,
+    /// Reads a file that the configuration names; `None`: what they hold is not asked.
+    pub read: Option<Read<'a>>,
+    /// Now, in Unix time.
+    pub now: i64,
+    /// How clients come in now.
+    pub running: &'a [(SocketAddr, Entrance)],
 }
 
 /// Compiles a configuration.
@@ -68,12 +76,13 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let Parts { services, callers, compiled, docs, flood } = parts(config, surroundings, report);
+    let Parts { entrances, services, callers, compiled, docs, flood } = parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
     let auth_services = callers.auth_services();
     let inventory = series::inventory(&series::Compiled {
+        entrances: &entrances,
         authenticators: &callers.authenticators,
         plans: &callers.plans,
         services: &services,
@@ -87,6 +96,7 @@ pub fn compile(
         generation: surroundings.generation,
         hash: hash.into(),
         configuration: masked.into(),
+        entrances,
         connection_limits: connection_limits(&config.guard),
         request_limits: request_limits(&config.guard),
         upload_limits: upload_limits(&config.guard),
@@ -121,7 +131,16 @@ pub fn compile(
 pub fn judge(damaged: &Damaged) -> Report {
     let lookup = |_: &str, _: u16| Ok(Vec::new());
     let (telemetry, keys) = (Telemetry::new("", ""), KeySources::default());
-    let surroundings = Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 0, flood: None, keys: &keys };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 0,
+        flood: None,
+        keys: &keys,
+        read: None,
+        now: 0,
+        running: &[],
+    };
     let mut found = Report::default();
     parts(damaged.rest(), &surroundings, &mut found);
     damaged.judge(found)
@@ -129,6 +148,7 @@ pub fn judge(damaged: &Damaged) -> Report {
 
 /// The compiled sections, without what is wrong in them.
 struct Parts {
+    entrances: Vec<(SocketAddr, Entrance)>,
     services: Services,
     callers: Callers,
     compiled: Compiled,
@@ -139,13 +159,14 @@ struct Parts {
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
     check_top(config, report);
     check_store(config, report);
+    let entrances = listeners::compile(config, surroundings, report);
     let services = services::compile(&config.services, surroundings, report);
     let callers = callers::compile(config, surroundings, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
     let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
-    Parts { services, callers, compiled, docs, flood }
+    Parts { entrances, services, callers, compiled, docs, flood }
 }
 
 fn check_top(config: &Config, report: &mut Report) {
@@ -289,6 +310,7 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
 fn connection_limits(guard: &config::Guard) -> ConnectionLimits {
     ConnectionLimits {
         header_timeout: guard.header_timeout.get(),
+        handshake_timeout: guard.handshake_timeout.get(),
         idle_timeout: guard.idle_timeout.get(),
         max_connections: guard.max_connections as usize,
         max_per_address: guard.max_connections_per_address.map(|max| max as usize),

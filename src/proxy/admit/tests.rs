@@ -5,6 +5,7 @@ use crate::config::{Color, load_text};
 use crate::gateway::key_source::KeySources;
 use crate::gateway::{Surroundings, compile};
 use crate::policy::token::tests::signer;
+use crate::gateway::tls::Entrance;
 use crate::proxy::Listening;
 use crate::proxy::exchange::InFlight;
 use crate::telemetry::{AccessLog, Telemetry};
@@ -61,6 +62,9 @@ pub(in crate::proxy) fn state_of(config: &str) -> State {
         generation: 1,
         flood: None,
         keys: &KeySources::default(),
+        read: None,
+        now: 0,
+        running: &[],
     };
     let (loading, mut report, sources) = load_text("test.yaml", config);
     let gateway =
@@ -208,7 +212,7 @@ fn a_limit_by_claim_counts_each_value_apart_and_who_has_none_together() {
 #[test]
 fn the_description_is_answered_on_its_listener_only() {
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-    let bound = |written: &str, bound: &str| Listening { written: address(written), bound: address(bound) };
+    let bound = |written: &str, bound: &str| Listening::new(address(written), address(bound), Entrance::Plain);
     for (docs, listeners, local, expected) in [
         ("127.0.0.1:80", vec![bound("127.0.0.1:80", "127.0.0.1:80")], "127.0.0.1:80", "page 200"),
         ("0.0.0.0:80", vec![bound("0.0.0.0:80", "0.0.0.0:80")], "192.0.2.7:80", "page 200"),

@@ -213,6 +213,9 @@ fn no_generation_comes_of_a_faulty_shape() {
             generation: 1,
             flood: None,
             keys: &KeySources::default(),
+            read: None,
+            now: 0,
+            running: &[],
         };
         let source = Source::Text { name: "full.yaml".to_owned(), text: shape.applied(FULL) };
         let checked = server::check(&source, server::Purpose::Serving, &surroundings);
