@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
 pub use basic::{Basic, Hidden, Password};
-pub use caller::{ApiKey, Authenticator, Consumer, KeyHash, Plan};
+pub use caller::{ApiKey, Authenticator, Certificate, ClientCertificate, Consumer, KeyHash, Plan};
 pub use decode::{Fault, decode};
 pub use forward_auth::ForwardAuth;
 pub use jwt::{Algorithm, Jwt};
@@ -52,7 +52,7 @@ pub use serving::{
     AccessFormat, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, OnStoreFailure, RateSharing, Reload,
     Store, Upgrade,
 };
-pub use tls::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion};
+pub use tls::{CertificateFiles, ClientAuth, ListenerTls, RedirectHttps, TlsVersion};
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
 
 /// A whole configuration file, version 1.

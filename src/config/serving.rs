@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema;
-use super::tls::ListenerTls;
+use super::tls::{ListenerTls, RedirectHttps};
 use super::values::{Duration, Rate, Sha256, Size};
 
 /// An address the gateway accepts clients on.
@@ -17,6 +17,9 @@ pub struct Listener {
     /// Absent: plain HTTP.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+    /// Serve nothing here but send clients to the same host and path over TLS. `true` means port 443.
+    #[serde(default)]
+    pub redirect_https: Option<RedirectHttps>,
 }
 
 /// The listener for operators. It answers everyone who reaches it: keep it on loopback or a private network.

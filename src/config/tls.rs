@@ -2,8 +2,13 @@
 //!
 //! Paths are those of PEM files and begin at the folder of the configuration. What is in them is the compiler's to say.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU16;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, Unexpected, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::schema;
 
@@ -33,6 +38,61 @@ pub struct ListenerTls {
     /// PEM file with lists of client certificates that were revoked, one of each authority. Only with `client_ca`.
     #[serde(default)]
     pub client_crl: Option<String>,
+}
+
+/// Where a listener sends clients that should come over TLS: `true`, which is port 443, or a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedirectHttps {
+    /// The port for clients, which need not be that of a listener.
+    pub port: NonZeroU16,
+}
+
+struct RedirectVisitor;
+
+impl Visitor<'_> for RedirectVisitor {
+    type Value = RedirectHttps;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`true` or a port from 1 to 65535")
+    }
+
+    fn visit_bool<E: de::Error>(self, on: bool) -> Result<RedirectHttps, E> {
+        match NonZeroU16::new(443) {
+            Some(port) if on => Ok(RedirectHttps { port }),
+            _ => Err(E::invalid_value(Unexpected::Bool(on), &self)),
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, port: u64) -> Result<RedirectHttps, E> {
+        let valid = u16::try_from(port).ok().and_then(NonZeroU16::new);
+        valid.map(|port| RedirectHttps { port }).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(port), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for RedirectHttps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RedirectVisitor)
+    }
+}
+
+impl Serialize for RedirectHttps {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.port.get())
+    }
+}
+
+impl JsonSchema for RedirectHttps {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "RedirectHttps".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "const": true }, { "type": "integer", "minimum": 1, "maximum": 65535 }] })
+    }
 }
 
 /// A certificate and its key.

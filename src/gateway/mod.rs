@@ -79,6 +79,8 @@ pub struct Gateway {
     pub keys: Keyring<Arc<Consumer>>,
     /// Every consumer with passwords.
     pub accounts: password::Accounts,
+    /// Every certificate of a consumer.
+    pub certificates: tls::Owners,
     /// All consumers by name, also those that no credential finds.
     pub consumers: IndexMap<String, Arc<Consumer>>,
     /// All plans by name.
@@ -262,6 +264,8 @@ pub enum Access {
     Public,
     /// Whoever has a key in one of these places, a token or a password, or is known to an auth service.
     Authenticated {
+        /// Whether the certificate of the connection's client counts.
+        certificates: bool,
         /// Where to look.
         places: Vec<KeyPlace>,
         /// Whose tokens are taken.

@@ -37,8 +37,11 @@ pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
 /// The reason of a request that no rejection ended: its client went away.
 pub const CLIENT_LEFT: &str = "client-left";
 
-/// How many reasons there are: the codes of [`Rejection`], and [`CLIENT_LEFT`].
-pub const REASONS: usize = 37;
+/// The reason of a request that should have come over TLS, and was sent there.
+pub const REDIRECTED: &str = "redirected";
+
+/// How many reasons there are: the codes of [`Rejection`], [`CLIENT_LEFT`] and [`REDIRECTED`].
+pub const REASONS: usize = 39;
 
 /// Why a request ends here.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub enum Rejection {
     HeaderTooLarge,
     /// A transfer coding other than `chunked`.
     TransferCoding,
+    /// A host that the connection was not made for, where that matters.
+    Misdirected,
     /// No route has this host and path.
     NotFound,
     /// Routes with this path exist, for these methods.
@@ -156,6 +161,7 @@ impl Rejection {
             Self::BodyTimeout => 408,
             Self::BodyTooLarge(_) => 413,
             Self::UriTooLong => 414,
+            Self::Misdirected => 421,
             Self::Media(_) => match format {
                 Format::Problem => 415,
                 Format::Fastapi => 422,
@@ -184,6 +190,7 @@ impl Rejection {
             Self::UriTooLong => "uri-too-long",
             Self::HeaderTooLarge => "header-too-large",
             Self::TransferCoding => "transfer-coding",
+            Self::Misdirected => "misdirected",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed(_) => "method-not-allowed",
             Self::CredentialMissing(_) => "credential-missing",
@@ -227,6 +234,7 @@ impl Rejection {
             Self::UriTooLong => "Path and query are too long.",
             Self::HeaderTooLarge => "The header has too many fields or bytes.",
             Self::TransferCoding => "The only transfer coding is chunked.",
+            Self::Misdirected => "This connection was made for another host.",
             Self::NotFound => "No route has this path.",
             Self::MethodNotAllowed(_) => "The path exists, but not for this method.",
             Self::CredentialMissing(_) => "This route needs a credential.",
@@ -287,6 +295,7 @@ impl Rejection {
             | Self::UriTooLong
             | Self::HeaderTooLarge
             | Self::TransferCoding
+            | Self::Misdirected
             | Self::NotFound
             | Self::CredentialAmbiguous
             | Self::Forbidden

@@ -17,6 +17,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -219,6 +220,10 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
             Entrance::Plain => {
                 self.inner.process_new(Box::new(Guarded::new(io, arrival, Arc::clone(state))), &self.steady.1)
             }
+            Entrance::Redirect(port) => {
+                let guarded = Guarded::new(io, arrival, Arc::clone(state));
+                self.inner.process_new(Box::new(Guarded { redirect: Some(*port), ..guarded }), &self.steady.1)
+            }
             Entrance::Tls(tls) => {
                 let tls = Arc::clone(tls);
                 // pingora comes back with a stream that is given back to it.
@@ -247,6 +252,11 @@ pub fn secured(session: &Session) -> Option<Arc<Secured>> {
     guarded(session)?.secured.clone()
 }
 
+/// The port of TLS, where the connection's listener only shows the way there.
+pub fn redirect(session: &Session) -> Option<NonZeroU16> {
+    guarded(session)?.redirect
+}
+
 /// Marks the connection of a session as busy with a request.
 pub fn mark_busy(session: &Session) {
     set_phase(session, BUSY);
@@ -272,6 +282,8 @@ pub struct Guarded {
     io: Stream,
     peer: Address,
     secured: Option<Arc<Secured>>,
+    /// The port of TLS, where nothing is served but the way there.
+    redirect: Option<NonZeroU16>,
     phase: AtomicU8,
     limits: ConnectionLimits,
     /// The phase for which `due` holds.
@@ -300,6 +312,7 @@ impl Guarded {
             io,
             peer,
             secured: None,
+            redirect: None,
             phase: AtomicU8::new(IDLE),
             limits,
             armed: NEVER,

@@ -146,6 +146,10 @@ impl<O: Occasion> Proxy<O> {
                 answer::options(session, exchange, allow).await?;
                 return Ok(None);
             }
+            Ok(Decision::Redirect(location)) => {
+                answer::redirect(session, exchange, location).await?;
+                return Ok(None);
+            }
             Ok(Decision::Page(page)) => {
                 answer::page(session, exchange, page).await?;
                 return Ok(None);

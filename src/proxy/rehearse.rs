@@ -132,6 +132,7 @@ impl Step {
             Rejection::Malformed(_)
             | Rejection::Path(_)
             | Rejection::UriTooLong
+            | Rejection::Misdirected
             | Rejection::HeaderTooLarge
             | Rejection::TransferCoding
             | Rejection::Flood => Self::Request,

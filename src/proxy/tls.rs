@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::gateway::tls::{ListenerTls, Loaded};
+use crate::gateway::tls::{ClientCertificate, ListenerTls, Loaded};
 use crate::telemetry::Handshake;
 
 /// What is known of a connection over TLS.
@@ -31,6 +31,8 @@ pub struct Secured {
     pub version: &'static str,
     /// The name that the client asked for.
     pub server_name: Option<Box<str>>,
+    /// The client's certificate, verified.
+    pub client: Option<ClientCertificate>,
     /// What it was made with.
     pub loaded: Arc<Loaded>,
 }
@@ -57,7 +59,8 @@ pub async fn accept(io: Stream, tls: &ListenerTls, patience: Duration) -> Result
         _ => Handshake::Full,
     };
     let server_name = session.server_name().map(Into::into);
-    let secured = Secured { version, server_name, loaded };
+    let client = session.peer_certificates().and_then(|chain| ClientCertificate::read(chain.first()?));
+    let secured = Secured { version, server_name, client, loaded };
     Ok((Box::new(Encrypted(stream)), secured, result))
 }
 

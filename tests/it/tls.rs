@@ -1,11 +1,13 @@
 //! TLS with clients.
 
+mod clients;
 mod listeners;
+mod redirect;
 mod renewal;
 
 use serde_json::Value;
 
-use crate::support::client;
+use crate::support::client::ask;
 use crate::support::gateway::Gateway;
 use crate::support::origin::{Origin, Reply};
 
@@ -29,7 +31,7 @@ impl Stage {
 
     /// The value of a sample.
     fn metric(&self, series: &str) -> f64 {
-        let text = client::fetch(self.gateway.admin(), "/metrics").text();
+        let text = ask(self.gateway.admin(), b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").text();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
         value.unwrap_or_default()
     }

@@ -23,14 +23,37 @@ pub(super) fn compile(
     let mut entrances = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let place = Place::root().key("listeners").index(index).key("tls");
-        let entrance = match &listener.tls {
-            None => Some(Entrance::Plain),
-            Some(tls) => tls_of(tls, listener.address, &place, surroundings, report)
+        let entrance = match (&listener.tls, listener.redirect_https) {
+            (None, None) => Some(Entrance::Plain),
+            (None, Some(to)) => redirect(config, to, index, report),
+            (Some(_), Some(_)) => {
+                let listener = Place::root().key("listeners").index(index);
+                report
+                    .error(listener.clone().key("redirect_https"), "who comes over TLS need not be sent there")
+                    .on_key()
+                    .given_keys(&listener, &["tls"])
+                    .help("keep one of `tls`, `redirect_https`");
+                None
+            }
+            (Some(tls), None) => tls_of(tls, listener.address, &place, surroundings, report)
                 .map(|tls| Entrance::Tls(Arc::new(tls))),
         };
         entrances.extend(entrance.map(|entrance| (listener.address, entrance)));
     }
     entrances
+}
+
+fn redirect(config: &Config, to: config::RedirectHttps, index: usize, report: &mut Report) -> Option<Entrance> {
+    if config.listeners.iter().any(|listener| listener.tls.is_some()) {
+        return Some(Entrance::Redirect(to.port));
+    }
+    let listeners = Place::root().key("listeners");
+    report
+        .error(listeners.clone().index(index).key("redirect_https"), "no listener speaks TLS")
+        .on_key()
+        .given(listeners)
+        .help("clients are sent to hosts for which the gateway has a certificate; elsewhere, redirect there");
+    None
 }
 
 fn tls_of(
@@ -44,7 +67,7 @@ fn tls_of(
     let read = surroundings.read?;
     let before = surroundings.running.iter().find_map(|(other, entrance)| match entrance {
         Entrance::Tls(tls) if *other == address => Some(&**tls),
-        Entrance::Tls(_) | Entrance::Plain => None,
+        Entrance::Tls(_) | Entrance::Plain | Entrance::Redirect(_) => None,
     });
     match ListenerTls::new(address, terms, read, before) {
         Ok(tls) => {

@@ -9,6 +9,7 @@
 //! that is missing. One that says nothing is taken to rest on everything in its route, service, ….
 
 mod callers;
+mod certificates;
 mod distinct;
 mod docs;
 mod documents;
@@ -112,6 +113,7 @@ pub fn compile(
         }),
         keys: callers.keys,
         accounts: callers.accounts,
+        certificates: callers.certificates,
         consumers: callers.consumers,
         plans: callers.plans,
         router: compiled.router,
@@ -164,6 +166,7 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     let callers = callers::compile(config, surroundings, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
+    certificates::warn_of_unasked(config, report);
     let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
     Parts { entrances, services, callers, compiled, docs, flood }

@@ -41,7 +41,10 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
     let tokens = || {
         of.authenticators.values().filter_map(|authenticator| match authenticator {
             Authenticator::Token(tokens) => Some(tokens),
-            Authenticator::Key(_) | Authenticator::Password(_) | Authenticator::Asked(_) => None,
+            Authenticator::Key(_)
+            | Authenticator::Password(_)
+            | Authenticator::Asked(_)
+            | Authenticator::Certificate => None,
         })
     };
     let of_kind = |wanted: fn(&Authenticator) -> bool| -> Names {

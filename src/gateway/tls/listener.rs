@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -30,6 +31,8 @@ pub enum Entrance {
     Plain,
     /// HTTP over TLS.
     Tls(Arc<ListenerTls>),
+    /// Plain HTTP, for those who should have come over TLS: to this port.
+    Redirect(NonZeroU16),
 }
 
 impl Entrance {
@@ -37,7 +40,7 @@ impl Entrance {
     pub fn tls(&self) -> Option<&ListenerTls> {
         match self {
             Self::Tls(tls) => Some(tls),
-            Self::Plain => None,
+            Self::Plain | Self::Redirect(_) => None,
         }
     }
 }
@@ -100,6 +103,8 @@ pub struct Loaded {
     pub config: Arc<ServerConfig>,
     /// The certificates, in the order of the configuration.
     pub certificates: Arc<[Certificate]>,
+    /// Whether clients are asked for theirs.
+    pub asks_clients: bool,
     names: Arc<Names>,
     /// SHA-256 of all files.
     digest: [u8; 32],
@@ -249,7 +254,8 @@ fn load(
     }
     let mut of_files = [0; 32];
     of_files.copy_from_slice(digest.into_inner().finish().as_ref());
-    Ok(Loaded { config: Arc::new(config), certificates, names, digest: of_files })
+    let asks_clients = terms.clients.is_some();
+    Ok(Loaded { config: Arc::new(config), certificates, asks_clients, names, digest: of_files })
 }
 
 fn verifier(

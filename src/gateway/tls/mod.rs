@@ -8,12 +8,14 @@
 //! certificate that was revoked or an authority that was removed would be good for as long as a ticket.
 
 mod certificate;
+mod identity;
 mod listener;
 mod names;
 
 use std::io;
 
 pub use certificate::Certificate;
+pub use identity::{CertificateName, ClientCertificate, Owner, Owners};
 pub use listener::{ClientCertificates, Entrance, Files, ListenerTls, Loaded, Refreshed, Terms, Versions};
 
 /// The end of a certificate's life in which everybody is reminded of it, in seconds.
