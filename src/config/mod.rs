@@ -52,7 +52,7 @@ pub use serving::{
     AccessFormat, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, OnStoreFailure, RateSharing, Reload,
     Store, Upgrade,
 };
-pub use tls::{CertificateFiles, ClientAuth, ListenerTls, RedirectHttps, TlsVersion};
+pub use tls::{CertificateFiles, ClientAuth, ListenerTls, RedirectHttps, ServiceTls, TlsVersion};
 pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
 
 /// A whole configuration file, version 1.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema;
+use super::tls::ServiceTls;
 use super::values::Duration;
 
 /// A microservice behind the gateway: exactly one of `url` and `targets`.
@@ -11,12 +12,15 @@ use super::values::Duration;
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = schema::exactly_one(&["url", "targets"])))]
 pub struct Service {
-    /// `http://host[:port][/path]`; the path is put before every service path.
+    /// `http://host[:port][/path]`, or `https:`; the path is put before every service path.
     #[serde(default)]
     pub url: Option<String>,
     /// The addresses of its instances, used in turn.
     #[serde(default)]
     pub targets: Vec<Target>,
+    /// How TLS is spoken with it. Default: with a `url` that begins with `https:` as with any server, else not at all.
+    #[serde(default)]
+    pub tls: Option<ServiceTls>,
     /// How long it may take.
     #[serde(default)]
     pub timeouts: Timeouts,

@@ -117,6 +117,28 @@ pub enum TlsVersion {
     Tls13,
 }
 
+/// TLS with a service.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceTls {
+    /// PEM file with the authorities of the service's certificate. Default: those that the machine trusts.
+    pub ca: Option<String>,
+    /// PEM file with the gateway's own certificate and, behind it, those that lead to its authority.
+    pub certificate: Option<String>,
+    /// PEM file with the key of that certificate.
+    pub private_key: Option<String>,
+    /// The name that the service's certificate must be for. Default: the host of its address.
+    pub server_name: Option<String>,
+    /// Whether the service's certificate is verified. Without that, anybody can play the service.
+    pub verify: bool,
+}
+
+impl Default for ServiceTls {
+    fn default() -> Self {
+        Self { ca: None, certificate: None, private_key: None, server_name: None, verify: true }
+    }
+}
+
 /// Whether clients must have a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

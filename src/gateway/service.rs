@@ -16,6 +16,8 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::telemetry::ServiceMetrics;
 
+use super::tls::ServiceTls;
+
 /// Idle connections to a service are closed after this, in time before most servers close them.
 const POOL_IDLE: Duration = Duration::from_secs(55);
 
@@ -29,6 +31,8 @@ pub struct Service {
     pub host: HostHeader,
     /// Its metrics.
     pub metrics: ServiceMetrics,
+    /// TLS with it, where it speaks that.
+    pub tls: Option<ServiceTls>,
     authorities: Vec<Authority>,
     timeouts: Timeouts,
     targets: ArcSwap<Vec<Arc<Target>>>,
@@ -92,11 +96,17 @@ impl Service {
             base_path: base_path.trim_end_matches('/').into(),
             host,
             metrics,
+            tls: None,
             authorities,
             timeouts,
             targets: ArcSwap::default(),
             next: AtomicUsize::new(0),
         }
+    }
+
+    /// The same service, spoken to over TLS where there is some.
+    pub fn over(self, tls: Option<ServiceTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Looks its names up. Returns the names for which that failed; their last good addresses stay.
@@ -126,8 +136,10 @@ impl Service {
     }
 
     fn target(&self, address: SocketAddr, authority: &Authority) -> Target {
-        let mut peer = HttpPeer::new(address, false, String::new());
+        let name = self.tls.as_ref().map(|tls| tls.name_of(&authority.host));
+        let mut peer = HttpPeer::new(address, name.is_some(), name.unwrap_or_default());
         peer.options.connection_timeout = Some(self.timeouts.connect);
+        peer.options.total_connection_timeout = self.tls.as_ref().map(|_| self.timeouts.connect);
         peer.options.read_timeout = Some(self.timeouts.response);
         peer.options.write_timeout = Some(self.timeouts.response);
         peer.options.idle_timeout = Some(POOL_IDLE);
@@ -144,6 +156,15 @@ impl Service {
             1 => targets.first().cloned(),
             count => targets.get(self.next.fetch_add(1, Ordering::Relaxed) % count).cloned(),
         }
+    }
+
+    /// What a connection to one of its targets is made with.
+    pub fn peer(&self, target: &Target) -> HttpPeer {
+        let mut peer = target.peer.clone();
+        if let Some(tls) = &self.tls {
+            tls.prepare(&mut peer);
+        }
+        peer
     }
 
     /// How many addresses it has.

@@ -21,8 +21,8 @@ use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use tokio::time::timeout;
 
-use crate::gateway::{Consumer, NO_AUTHORITIES};
 use crate::gateway::forward_auth::{ForwardAuthenticator, Nameless};
+use crate::gateway::{Consumer, NO_AUTHORITIES};
 use crate::policy::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::policy::rejection::X_REQUEST_ID;
 
@@ -129,19 +129,21 @@ impl AuthServices {
         exchange: &Exchange,
     ) -> Result<Answer, AskFault> {
         let target = authenticator.service.next_target().ok_or(AskFault::NoAddress)?;
+        let peer = authenticator.service.peer(&target);
         let question = question(authenticator, &target.host, parts, exchange).map_err(|_| AskFault::Reply)?;
         let connector = self.connector.get_or_init(|| {
-            let options = ConnectorOptions { ca_file: Some(NO_AUTHORITIES.to_owned()), ..ConnectorOptions::new(POOL_SIZE) };
+            let options =
+                ConnectorOptions { ca_file: Some(NO_AUTHORITIES.to_owned()), ..ConnectorOptions::new(POOL_SIZE) };
             TransportConnector::new(Some(options))
         });
-        if let Some(stream) = connector.reused_stream(&target.peer).await
-            && let Ok(session) = send(stream, &target.peer, question.clone()).await
+        if let Some(stream) = connector.reused_stream(&peer).await
+            && let Ok(session) = send(stream, &peer, question.clone()).await
         {
-            return self.settle(session, &target.peer, authenticator).await;
+            return self.settle(session, &peer, authenticator).await;
         }
-        let stream = connector.new_stream(&target.peer).await.map_err(|_| AskFault::Unreachable)?;
-        let session = send(stream, &target.peer, question).await?;
-        self.settle(session, &target.peer, authenticator).await
+        let stream = connector.new_stream(&peer).await.map_err(|_| AskFault::Unreachable)?;
+        let session = send(stream, &peer, question).await?;
+        self.settle(session, &peer, authenticator).await
     }
 
     /// Reads the answer, and keeps the connection if it can be kept.

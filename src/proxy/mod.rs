@@ -261,9 +261,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         let target = service.next_target().ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
         })?;
+        let mut peer = Box::new(service.peer(&target));
         exchange.attempts += 1;
         exchange.service.contacted = Some(exchange.started.elapsed());
-        let mut peer = Box::new(target.peer.clone());
         if matches!(admission(exchange)?.body, AdmittedBody::None) {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
             peer.options.write_timeout = None;
@@ -412,6 +412,11 @@ const MAX_ATTEMPTS: usize = 3;
 
 /// The error's type and context, which name peers and states, never what the client sent.
 fn cause(error: &Error) -> String {
+    if *error.esource() == ErrorSource::Upstream
+        && let Some(cause) = crate::gateway::tls::cause(&error.to_string())
+    {
+        return format!("TLS with the service: {cause}");
+    }
     format!("{}: {}", error.esource().as_str(), error.etype().as_str())
 }
 

@@ -289,6 +289,10 @@ impl Occasion for Rehearsing {
     }
 
     fn lead(&self, peer: &mut HttpPeer) {
+        // In clear, also where the service speaks TLS.
+        let plain = HttpPeer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false, String::new());
+        let HttpPeer { options, .. } = std::mem::replace(peer, plain);
+        peer.options = options;
         peer._address = self.service.clone().into();
     }
 

@@ -41,7 +41,11 @@ pub struct Secured {
 ///
 /// # Errors
 /// How that ended.
-pub async fn accept(io: Stream, tls: &ListenerTls, patience: Duration) -> Result<(Stream, Secured, Handshake), Handshake> {
+pub async fn accept(
+    io: Stream,
+    tls: &ListenerTls,
+    patience: Duration,
+) -> Result<(Stream, Secured, Handshake), Handshake> {
     let loaded = tls.current();
     let handshake = TlsAcceptor::from(Arc::clone(&loaded.config)).accept(io);
     let stream = match tokio::time::timeout(patience, handshake).await {

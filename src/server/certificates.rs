@@ -1,14 +1,14 @@
-//! Certificates that change on disk while the configuration does not.
+//! Certificates of listeners and services that change on disk while the configuration does not.
 //!
 //! A renewed certificate lands in the files that the configuration names. They are looked at twice a second, which works
 //! on every file system and for links that are turned to another folder, as Kubernetes does. A pair is two files, so a
 //! change is acted on when it has settled. What cannot be used is said in the log, counted, and changes nothing.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::gateway::tls::{Entrance, ListenerTls, Refreshed};
+use crate::gateway::tls::{Entrance, Fault, Read, Refreshed};
 use crate::proxy::State;
 use crate::telemetry::{ReloadResult, Telemetry};
 
@@ -62,7 +62,7 @@ pub(super) struct Watch {
 /// What the content of files is known by: inode, length and time of the last change; nothing of a file that is not there.
 type Marks = Vec<Option<(u64, u64, i64, i64)>>;
 
-/// The files of one listener.
+/// The files of one listener or service.
 #[derive(Default)]
 struct Followed {
     /// As they were when they were read.
@@ -76,40 +76,51 @@ impl Watch {
         Self { state, source }
     }
 
-    fn marks(&self, tls: &ListenerTls) -> Marks {
+    fn marks(&self, files: &[&str]) -> Marks {
         let mark = |file: &&str| {
-            let found = fs::metadata(self.source.folder().join(Path::new(file))).ok()?;
+            let found = fs::metadata(self.source.folder().join(file)).ok()?;
             Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
         };
-        tls.terms.files().iter().map(mark).collect()
+        files.iter().map(mark).collect()
     }
 
     /// Reads what has changed and settled.
-    fn look(&self, followed: &mut Vec<Followed>) {
-        followed.resize_with(self.state.listeners.len(), Followed::default);
-        for (listening, followed) in self.state.listeners.iter().zip(followed) {
+    fn look(&self, followed: &mut HashMap<String, Followed>) {
+        let mut known = std::mem::take(followed);
+        let mut follow = |owner: String, files: &[&str], refresh: &dyn Fn() -> Result<Refreshed, Vec<Fault>>| {
+            let mut of_owner = known.remove(&owner).unwrap_or_default();
+            let now = self.marks(files);
+            let settled = now == of_owner.seen;
+            of_owner.seen.clone_from(&now);
+            if settled && now != of_owner.read {
+                of_owner.read = now;
+                self.say(&owner, refresh());
+            }
+            followed.insert(owner, of_owner);
+        };
+        let read: Read<'_> = &|name| read_beside(&self.source, name);
+        for listening in &self.state.listeners {
             let entrance = listening.entrance();
             let Some(tls) = entrance.tls() else { continue };
-            let now = self.marks(tls);
-            let settled = now == followed.seen;
-            followed.seen.clone_from(&now);
-            if settled && now != followed.read {
-                self.refresh(tls);
-                followed.read = now;
-            }
+            follow(format!("listener={}", listening.bound), &tls.terms.files(), &|| tls.refresh(read, unix_now()));
+        }
+        for service in &self.state.gateway.load().services {
+            let Some(tls) = &service.tls else { continue };
+            let refresh = || tls.refresh(read).map_err(|fault| vec![fault]);
+            follow(format!("service={}", service.name), &tls.files(), &refresh);
         }
     }
 
-    fn refresh(&self, tls: &ListenerTls) {
-        let result = match tls.refresh(&|name| read_beside(&self.source, name), unix_now()) {
+    fn say(&self, owner: &str, result: Result<Refreshed, Vec<Fault>>) {
+        let result = match result {
             Ok(Refreshed::Same) => return,
             Ok(Refreshed::Changed) => {
-                info!("certificates published listener={}", tls.address);
+                info!("certificates published {owner}");
                 ReloadResult::Published
             }
             Err(faults) => {
                 for fault in faults {
-                    error!("certificates refused listener={}, the old ones go on: {}", tls.address, fault.message);
+                    error!("certificates refused, the old ones go on {owner}: {}", fault.message);
                 }
                 ReloadResult::Refused
             }
@@ -124,7 +135,7 @@ impl BackgroundService for Watch {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut followed = Vec::new();
+        let mut followed = HashMap::new();
         loop {
             tokio::select! {
                 _ = look.tick() => self.look(&mut followed),

@@ -347,8 +347,7 @@ fn state(
     telemetry.keep(&gateway.inventory);
     certificates::show(&telemetry, &gateway.entrances);
     let bound = gateway.entrances.iter().zip(public);
-    let listeners =
-        bound.map(|((written, way), bound)| Listening::new(*written, bound.address, way.clone())).collect();
+    let listeners = bound.map(|((written, way), bound)| Listening::new(*written, bound.address, way.clone())).collect();
     Ok(State { listeners, keys, ..State::new(gateway, telemetry, access) })
 }
 

@@ -71,7 +71,12 @@ struct Current {
 impl Fixed {
     fn of(loaded: &Loaded) -> Self {
         let Config { listeners, admin, store, upgrade, .. } = &loaded.config;
-        Self { listeners: listeners.iter().map(|listener| listener.address).collect(), admin: admin.clone(), store: store.clone(), upgrade: upgrade.clone() }
+        Self {
+            listeners: listeners.iter().map(|listener| listener.address).collect(),
+            admin: admin.clone(),
+            store: store.clone(),
+            upgrade: upgrade.clone(),
+        }
     }
 
     /// Names of the sections in which `other` differs.

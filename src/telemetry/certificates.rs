@@ -21,15 +21,8 @@ pub enum Handshake {
 
 impl Handshake {
     /// All of them.
-    pub(super) const ALL: [Self; 7] = [
-        Self::Full,
-        Self::Resumed,
-        Self::Timeout,
-        Self::Left,
-        Self::Refused,
-        Self::ClientCertificate,
-        Self::Protocol,
-    ];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Full, Self::Resumed, Self::Timeout, Self::Left, Self::Refused, Self::ClientCertificate, Self::Protocol];
 
     /// The metric label.
     pub fn label(self) -> &'static str {

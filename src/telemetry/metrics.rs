@@ -330,7 +330,7 @@ impl Telemetry {
             certificate_reloads: counters(
                 &registry,
                 "tollgate_certificate_reloads_total",
-                "Changed certificates of listeners, by what became of them",
+                "Changed certificates of listeners and services, by what became of them",
                 &["result"],
             ),
             body_memory: int_gauge(&registry, "tollgate_body_memory_bytes", "Request bodies held for checking"),

@@ -102,9 +102,7 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         "tollgate_key_set_last_success_timestamp_seconds" => {
             Bound::Each("authenticator", &of.fetching_authenticators, 1)
         }
-        "tollgate_certificate_expires_timestamp_seconds" => {
-            Bound::Pairs(["listener", "certificate"], &of.certificates)
-        }
+        "tollgate_certificate_expires_timestamp_seconds" => Bound::Pairs(["listener", "certificate"], &of.certificates),
         "tollgate_shared_store_up" => Bound::AtMost(1),
         "tollgate_build_info"
         | "tollgate_config_reloads_total"

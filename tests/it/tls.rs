@@ -4,6 +4,7 @@ mod clients;
 mod listeners;
 mod redirect;
 mod renewal;
+mod services;
 
 use serde_json::Value;
 

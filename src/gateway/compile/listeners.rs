@@ -35,8 +35,9 @@ pub(super) fn compile(
                     .help("keep one of `tls`, `redirect_https`");
                 None
             }
-            (Some(tls), None) => tls_of(tls, listener.address, &place, surroundings, report)
-                .map(|tls| Entrance::Tls(Arc::new(tls))),
+            (Some(tls), None) => {
+                tls_of(tls, listener.address, &place, surroundings, report).map(|tls| Entrance::Tls(Arc::new(tls)))
+            }
         };
         entrances.extend(entrance.map(|entrance| (listener.address, entrance)));
     }
@@ -145,8 +146,8 @@ fn place_of(written: &config::ListenerTls, file: File, tls: &Place) -> Place {
     match file {
         File::Certificate(index) => of_pair(index).key("certificate"),
         File::PrivateKey(index) => of_pair(index).key("private_key"),
-        File::ClientCa => tls.clone().key("client_ca"),
-        File::ClientCrl => tls.clone().key("client_crl"),
+        File::Authorities => tls.clone().key("client_ca"),
+        File::Revoked => tls.clone().key("client_crl"),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod openapi;
 mod passwords;
 mod routes;
 mod series;
+mod service_tls;
 mod services;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::service::is_known;
 use super::{Fault, File, Read};
 
 /// A certificate that is served.
@@ -22,6 +23,8 @@ pub struct Certificate {
     /// When it ends being valid, in Unix time.
     pub expires: i64,
     pub(super) key: Arc<CertifiedKey>,
+    /// The private key as it was read; nothing of it is ever shown.
+    pub(super) secret: Arc<PrivateKeyDer<'static>>,
 }
 
 const PEM_HELP: &str = "a PEM file: `-----BEGIN CERTIFICATE-----`, the server's certificate first";
@@ -35,7 +38,7 @@ impl Certificate {
     pub fn load(certificate: &str, private_key: &str, index: usize, read: Read<'_>) -> Result<Self, Fault> {
         let wrong = |message, help| Fault { file: File::Certificate(index), message, help };
         let chain = certificates(certificate, read).map_err(|message| wrong(message, PEM_HELP))?;
-        let key = private_key_of(private_key, read).map_err(|(message, help)| Fault {
+        let (secret, key) = private_key_of(private_key, read).map_err(|(message, help)| Fault {
             file: File::PrivateKey(index),
             message,
             help,
@@ -51,7 +54,7 @@ impl Certificate {
             message: format!("the key in `{private_key}` does not belong to the certificate in `{certificate}`"),
             help: "the first certificate of the file must be the server's own",
         })?;
-        Ok(Self { file: certificate.into(), names, begins, expires, key: Arc::new(key) })
+        Ok(Self { file: certificate.into(), names, begins, expires, key: Arc::new(key), secret: Arc::new(secret) })
     }
 }
 
@@ -70,7 +73,7 @@ pub(super) fn certificates(file: &str, read: Read<'_>) -> Result<Vec<Certificate
 fn private_key_of(
     file: &str,
     read: Read<'_>,
-) -> Result<Arc<dyn rustls::sign::SigningKey>, (String, &'static str)> {
+) -> Result<(PrivateKeyDer<'static>, Arc<dyn rustls::sign::SigningKey>), (String, &'static str)> {
     let bytes = read(file).map_err(|failed| (format!("cannot read `{file}`: {failed}"), KEY_HELP))?;
     let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         pem::Error::NoItemsFound if bytes.windows(9).any(|window| window == b"ENCRYPTED") => {
@@ -79,10 +82,13 @@ fn private_key_of(
         pem::Error::NoItemsFound => (format!("there is no private key in `{file}`"), KEY_HELP),
         _ => (format!("`{file}` is no PEM file"), KEY_HELP),
     })?;
-    any_supported_type(&key).map_err(|_| {
-        let message = format!("the key in `{file}` is of a kind that is not supported");
-        (message, "ECDSA with P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits")
-    })
+    match any_supported_type(&key) {
+        Ok(signing) if is_known(&key) => Ok((key, signing)),
+        _ => {
+            let message = format!("the key in `{file}` is of a kind that is not supported");
+            Err((message, "ECDSA with P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits"))
+        }
+    }
 }
 
 /// The host names that a certificate is for. Its subject is none: no client has looked there for a long time.

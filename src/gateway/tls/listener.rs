@@ -6,14 +6,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use ::ring::digest;
+use arc_swap::ArcSwap;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
@@ -154,7 +152,10 @@ pub struct ListenerTls {
 
 impl fmt::Debug for ListenerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListenerTls").field("address", &self.address).field("terms", &self.terms).finish_non_exhaustive()
+        f.debug_struct("ListenerTls")
+            .field("address", &self.address)
+            .field("terms", &self.terms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -206,11 +207,7 @@ impl ListenerTls {
     }
 }
 
-fn load(
-    terms: &Terms,
-    tickets: Option<&Arc<dyn ProducesTickets>>,
-    read: Read<'_>,
-) -> Result<Loaded, Vec<Fault>> {
+fn load(terms: &Terms, tickets: Option<&Arc<dyn ProducesTickets>>, read: Read<'_>) -> Result<Loaded, Vec<Fault>> {
     let digest = RefCell::new(digest::Context::new(&digest::SHA256));
     let read: Read<'_> = &|name| read(name).inspect(|bytes| digest.borrow_mut().update(bytes));
     let mut faults = Vec::new();
@@ -265,14 +262,14 @@ fn verifier(
 ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, Fault> {
     const HELP: &str = "a PEM file with the certificates of the authorities";
     const LIST_HELP: &str = "a PEM file: `-----BEGIN X509 CRL-----`, one of each authority in `client_ca`";
-    let wrong = |message| Fault { file: File::ClientCa, message, help: HELP };
+    let wrong = |message| Fault { file: File::Authorities, message, help: HELP };
     let file = &*clients.authorities;
     let mut roots = RootCertStore::empty();
     for authority in certificates(file, read).map_err(wrong)? {
         roots.add(authority).map_err(|_| wrong(format!("a certificate in `{file}` cannot be read")))?;
     }
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let in_list = |message| Fault { file: File::ClientCrl, message, help: LIST_HELP };
+    let in_list = |message| Fault { file: File::Revoked, message, help: LIST_HELP };
     if let Some(file) = clients.revoked.as_deref() {
         let bytes = read(file).map_err(|failed| in_list(format!("cannot read `{file}`: {failed}")))?;
         let lists: Vec<CertificateRevocationListDer<'static>> = CertificateRevocationListDer::pem_slice_iter(&bytes)

@@ -3,9 +3,9 @@
 use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::key_source::KeySources;
+use crate::gateway::tls::Entrance;
 use crate::gateway::{Surroundings, compile};
 use crate::policy::token::tests::signer;
-use crate::gateway::tls::Entrance;
 use crate::proxy::Listening;
 use crate::proxy::exchange::InFlight;
 use crate::telemetry::{AccessLog, Telemetry};
@@ -103,6 +103,7 @@ fn sent_to(state: &State, local: Option<SocketAddr>, lines: &str) -> String {
             format!("{}{who}", String::from_utf8_lossy(&admission.service_target))
         }
         Ok(Decision::ReadBody(_)) => "reads the body".to_owned(),
+        Ok(Decision::Redirect(location)) => format!("redirect {location:?}"),
         Ok(Decision::Page(page)) => format!("page {}", page.status),
         Ok(Decision::Options(allow)) => format!("options {}", allow.to_str().unwrap()),
         Err(Rejection::Contract(violations)) => format!("422 {}", violations.len()),

@@ -83,8 +83,10 @@ impl Connection {
     pub fn ask(&mut self, request: &str) -> io::Result<Response> {
         self.stream.get_mut().write_all(request.as_bytes())?;
         let head = wire::read_head(&mut self.stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let status = head.start.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-        let framing = if matches!(status, 204 | 304) { Framing::Absent } else { head.framing().unwrap_or(Framing::UntilClose) };
+        let status =
+            head.start.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+        let framing =
+            if matches!(status, 204 | 304) { Framing::Absent } else { head.framing().unwrap_or(Framing::UntilClose) };
         let body = wire::read_body(&mut self.stream, framing);
         Ok(Response { status, fields: head.fields, body: body.bytes, cut: body.cut, interim: Vec::new() })
     }
@@ -106,6 +108,6 @@ impl Connection {
 
     /// Whether the server ends the connection, and says nothing before.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.stream.read(&mut [0]), Ok(0)) 
+        matches!(self.stream.read(&mut [0]), Ok(0))
     }
 }

@@ -43,7 +43,11 @@ fn outcome(answer: std::io::Result<Response>) -> String {
     let got: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     match got["x-consumer-name"].as_str() {
         Some(name) => name.to_owned(),
-        None => format!("{} {}", answer.status, got["type"].as_str().unwrap_or_default().replace("urn:tollgate:problem:", "")),
+        None => format!(
+            "{} {}",
+            answer.status,
+            got["type"].as_str().unwrap_or_default().replace("urn:tollgate:problem:", "")
+        ),
     }
 }
 
@@ -107,9 +111,8 @@ fn a_reload_takes_an_authority_away_at_once() {
     let (servers, clients, others) = (Authority::new(), Authority::new(), Authority::new());
     let yaml = servers.yaml("api", &servers.server(&["api.test"]));
     let origin = echo();
-    let trusting = |authority: &Authority| {
-        config(&origin, &format!("{yaml}, client_ca: \"{}\"", authority.file().display()), "")
-    };
+    let trusting =
+        |authority: &Authority| config(&origin, &format!("{yaml}, client_ca: \"{}\"", authority.file().display()), "");
     let gateway = Gateway::start(&trusting(&clients));
     let client = Tls::with(&servers, &clients.client("sam", &[], Life::Now));
     assert_eq!(client.fetch(gateway.address(), "api.test", "/echo").unwrap().status, 200);

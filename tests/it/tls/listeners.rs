@@ -38,11 +38,16 @@ fn a_client_gets_the_certificate_of_the_name_that_it_asks_for() {
     let authority = Authority::new();
     let pairs = [&["api.test"][..], &["*.shop.test", "shop.test"], &["cart.shop.test"]];
     let pairs = pairs.map(|names| authority.server(names));
-    let list: Vec<String> =
-        pairs.iter().enumerate().map(|(at, pair)| format!("{{ {} }}", authority.yaml(&format!("c{at}"), pair))).collect();
+    let list: Vec<String> = pairs
+        .iter()
+        .enumerate()
+        .map(|(at, pair)| format!("{{ {} }}", authority.yaml(&format!("c{at}"), pair)))
+        .collect();
     let stage = Stage::start(&format!("certificates: [{}]", list.join(", ")));
     let tls = Tls::trusting(&authority);
-    for (name, expected) in [("api.test", 0), ("API.test", 0), ("shop.test", 1), ("a.shop.test", 1), ("cart.shop.test", 2)] {
+    for (name, expected) in
+        [("api.test", 0), ("API.test", 0), ("shop.test", 1), ("a.shop.test", 1), ("cart.shop.test", 2)]
+    {
         let connection = tls.connect(stage.gateway.address(), name).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(connection.certificate().unwrap(), pairs[expected].certificate, "{name}");
     }
@@ -165,8 +170,7 @@ fn a_pair_that_cannot_be_served_stops_the_check_and_shows_no_key() {
     let secret = std::fs::read_to_string(&key).unwrap();
     let text = authority.written("text.pem", "hello");
     let broken = authority.written("broken.key", &secret.replace("\nM", "\n!"));
-    let encrypted =
-        authority.written("locked.key", &secret.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"));
+    let encrypted = authority.written("locked.key", &secret.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"));
     let soon = authority.place("soon", &authority.server_of(&["api.test"], Life::Days(5)));
     let past = authority.place("past", &authority.server_of(&["api.test"], Life::Past));
     let future = authority.place("future", &authority.server_of(&["api.test"], Life::Future));

@@ -102,7 +102,8 @@ fn a_reload_changes_what_is_served_on_an_address_but_not_its_being() {
     let third = file("third", &second).replace("third.pem", "nothing.pem");
     assert_eq!(stage.gateway.reload(&third), Reload::Refused);
     // Another address needs an upgrade, and meanwhile the listener does not lose its TLS.
-    let moved = file("second", &second).replace("listeners: [{ address: 127.0.0.1:0", "listeners: [{ address: 127.0.0.2:0");
+    let moved =
+        file("second", &second).replace("listeners: [{ address: 127.0.0.1:0", "listeners: [{ address: 127.0.0.2:0");
     assert_eq!(stage.gateway.reload(&moved), Reload::Published);
     assert!(stage.gateway.logged(|line| line.contains("section listeners changed: it needs an upgrade")).is_some());
     assert_eq!(served(&stage, &authority), second.certificate.to_vec());
