@@ -95,7 +95,7 @@ fn loaded(terms: ServiceTerms, place: &Place, read: Read<'_>, report: &mut Repor
 /// A certificate is checked for a name, so there must be one that a certificate can have.
 fn check_names<'a>(
     server_name: Option<&str>,
-    hosts: impl Iterator<Item = &'a str>,
+    mut hosts: impl Iterator<Item = &'a str>,
     place: &Place,
     report: &mut Report,
 ) -> Result<(), Refused> {
@@ -108,14 +108,13 @@ fn check_names<'a>(
         }
         return Ok(());
     }
-    for host in hosts.filter(|host| host.contains('_') || ServerName::try_from(*host).is_err()) {
-        report
-            .error(place.clone(), format!("no certificate can be for `{host}`"))
-            .given_keys(place, &["url", "targets", "tls"])
-            .help("say with `tls: { server_name: … }` what it is for");
-        return Err(Refused);
-    }
-    Ok(())
+    let nameless = |host: &&str| host.contains('_') || ServerName::try_from(*host).is_err();
+    let Some(host) = hosts.find(nameless) else { return Ok(()) };
+    report
+        .error(place.clone(), format!("no certificate can be for `{host}`"))
+        .given_keys(place, &["url", "targets", "tls"])
+        .help("say with `tls: { server_name: … }` what it is for");
+    Err(Refused)
 }
 
 fn client(written: &config::ServiceTls, place: &Place, report: &mut Report) -> Result<Option<Files>, Refused> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::service::is_known;
@@ -69,11 +69,11 @@ pub(super) fn certificates(file: &str, read: Read<'_>) -> Result<Vec<Certificate
     }
 }
 
-/// The signing key of a PEM file.
-fn private_key_of(
-    file: &str,
-    read: Read<'_>,
-) -> Result<(PrivateKeyDer<'static>, Arc<dyn rustls::sign::SigningKey>), (String, &'static str)> {
+/// Why a key is of no use, and what would be right.
+type Refused = (String, &'static str);
+
+/// The key of a PEM file, as it was read and ready to sign.
+fn private_key_of(file: &str, read: Read<'_>) -> Result<(PrivateKeyDer<'static>, Arc<dyn SigningKey>), Refused> {
     let bytes = read(file).map_err(|failed| (format!("cannot read `{file}`: {failed}"), KEY_HELP))?;
     let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         pem::Error::NoItemsFound if bytes.windows(9).any(|window| window == b"ENCRYPTED") => {

@@ -167,10 +167,12 @@ pub(super) fn is_known(key: &PrivateKeyDer<'_>) -> bool {
 /// Why no connection over TLS came about, as the access line says it. `error` is pingora's text, in which only rustls'
 /// words tell one cause from another; `None`: none of those.
 pub fn cause(error: &str) -> Option<&'static str> {
-    const CAUSES: [(&str, &str); 10] = [
+    const CAUSES: [(&str, &str); 11] = [
         ("not valid for name", "its certificate is for another name"),
         ("NotValidForName", "its certificate is for another name"),
         ("UnknownIssuer", "its certificate is of an unknown authority"),
+        // One that has the name of a known authority.
+        ("BadSignature", "its certificate is of an unknown authority"),
         ("certificate expired", "its certificate has expired"),
         ("Expired", "its certificate has expired"),
         ("not valid yet", "its certificate is not valid yet"),

@@ -46,7 +46,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "Tollgate test authority");
+        params.distinguished_name.push(DnType::CommonName, format!("Test authority {}", rand()));
         let key = KeyPair::generate().expect("make a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("make an authority");
         Self { issuer, directory: tempfile::tempdir().expect("make a directory") }

@@ -70,7 +70,7 @@ fn gateway(service: &str) -> Gateway {
     Gateway::start(&format!(
         "version: 1
 listeners: [{{ address: 127.0.0.1:0 }}]
-services: {{ secure: {{ {service} }} }}
+services: {{ secure: {{ timeouts: {{ connect: 9s }}, {service} }} }}
 routes: [{{ name: asked, method: GET, gateway_path: /asked, service: secure, auth: public }}]
 "
     ))
