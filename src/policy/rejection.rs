@@ -408,7 +408,7 @@ mod tests {
         let text = text.split("\n    }\n").next().unwrap();
         let literals = text.split('"').skip(1).step_by(2);
         let reasons: std::collections::BTreeSet<&str> =
-            literals.chain([FORBIDDEN, QUOTA_EXCEEDED, CLIENT_LEFT]).collect();
+            literals.chain([FORBIDDEN, QUOTA_EXCEEDED, CLIENT_LEFT, REDIRECTED]).collect();
         assert_eq!(reasons.len(), REASONS, "{reasons:?}");
     }
 

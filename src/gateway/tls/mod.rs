@@ -2,7 +2,7 @@
 //!
 //! A [`ListenerTls`] is made from its [`Terms`] and the files that they name. Files change without a new generation:
 //! [`ListenerTls::refresh`] reads them again, and what is wrong with them leaves everything as it was. A handshake takes
-//! the [`Arc`] of what is current and keeps it to its end, so none fails because of a change.
+//! a handle of what is current and keeps it to its end, so none fails because of a change.
 //!
 //! Invariant: sessions are resumed only where clients have no certificates. Who resumes is not verified again, so a
 //! certificate that was revoked or an authority that was removed would be good for as long as a ticket.
