@@ -26,9 +26,10 @@ Ratio = namedtuple("Ratio", "over under aim")
 def side(plan, name, config, port, admin_port, path="/", script=None):
     """A gateway with this configuration, which has the access log and the ports as said."""
     file = plan.write(f"{name}.yaml", json.dumps(config, indent=1))
-    log = Path(config["access_log"]["path"])
+    path = config["access_log"]["path"]
+    logs = [] if path == "off" else [Path(path)]
     command = [plan.tollgate, "run", "--threads", "1", file]
-    return setups.Subject(name, command, port, plan.core, path=path, script=script, logs=[log], admin_port=admin_port)
+    return setups.Subject(name, command, port, plan.core, path=path, script=script, logs=logs, admin_port=admin_port)
 
 
 def start(processes, one):

@@ -3,6 +3,7 @@
 pub mod explain;
 pub mod import;
 pub mod keys;
+pub mod manual;
 pub mod password;
 pub mod upgrade;
 
@@ -187,6 +188,7 @@ pub fn demo() -> Result<Setup, String> {
         demo: Demo::On(service),
         program: None,
         takeover: None,
+        log_level: Some(log::LevelFilter::Warn),
     })
 }
 

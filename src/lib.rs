@@ -34,7 +34,8 @@
 //! 3. A generation is built completely before it is published; a bad file changes nothing and is reported with its
 //!    line.
 //! 4. Limit counters, published key sets and connection pools belong to the process: a reload keeps them for what did not
-//!    change. Quotas outlive the process where there is a store, and all counters where many gateways share one.
+//!    change. Limit counters go over to the process that takes over; quotas outlive all of them where there is a store,
+//!    and all counters where many gateways share one.
 //! 5. Nothing that a request or a configuration can contain makes the process panic.
 //! 6. Later stages key on the consumer, never on a raw header. Identity headers from clients are always stripped.
 //! 7. Metric labels come from names in the configuration and closed sets, never from request text.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use log::LevelFilter;
 
 use tollgate::config::{Color, Report, Sources};
 use tollgate::explain::{self, Explainer, StoredKeys};
@@ -46,7 +47,7 @@ Exit codes: 0 fine, 1 problems found, 2 bad use.";
 
 /// An API gateway: typed routes, keys, plans and limits from one YAML file.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = AFTER_HELP, subcommand_required = true, arg_required_else_help = true)]
+#[command(version = server::BUILD, about, after_help = AFTER_HELP, subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -57,7 +58,8 @@ enum Command {
     /// Serve a configuration until SIGTERM.
     ///
     /// Listeners are bound before anything is served; the log goes to standard error, access lines where
-    /// `access_log` says (standard output by default). SIGHUP reloads the file, SIGTERM drains and leaves.
+    /// `access_log` says (standard output by default). SIGHUP reloads the file, SIGUSR1 opens the file of access lines
+    /// again, SIGTERM drains and leaves.
     Run(RunArgs),
     /// Report every problem of a configuration, with file, line and column.
     ///
@@ -129,6 +131,19 @@ enum Command {
     /// `conf/tollgate.schema.json` is this. A file that begins with
     /// `# yaml-language-server: $schema=PATH` is completed and checked by editors that know it.
     Schema,
+    /// Print a script that completes this command line in a shell.
+    ///
+    /// The Debian package brings those of bash, zsh and fish.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages: tollgate(1), one of each command, and tollgate.yaml(5).
+    #[command(hide = true)]
+    ManPages {
+        /// The folder, which must be there.
+        folder: PathBuf,
+    },
     /// Start a gateway with a demo service, and print curl lines to try.
     Demo,
     /// Start the process that takes over at an upgrade. The gateway itself says it.
@@ -148,9 +163,9 @@ struct RunArgs {
     /// Worker threads; default one per core.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// What the process log says.
-    #[arg(long, value_enum, default_value_t = LogLevel::Info)]
-    log: LogLevel,
+    /// What the process log says, instead of `log.level` in the file.
+    #[arg(long, value_enum)]
+    log: Option<LogLevel>,
     /// The upgrade socket of the process to take over from. `tollgate upgrade` says it.
     #[arg(long, hide = true)]
     takeover: Option<PathBuf>,
@@ -178,7 +193,7 @@ enum LogLevel {
     Debug,
 }
 
-impl From<LogLevel> for log::LevelFilter {
+impl From<LogLevel> for LevelFilter {
     fn from(level: LogLevel) -> Self {
         match level {
             LogLevel::Error => Self::Error,
@@ -207,24 +222,38 @@ fn main() -> ExitCode {
             print(&commands::schema());
             ExitCode::SUCCESS
         }
+        Command::Completions { shell } => {
+            print(&commands::manual::completions(&Cli::command(), shell));
+            ExitCode::SUCCESS
+        }
+        Command::ManPages { folder } => match commands::manual::write_pages(Cli::command(), &folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failed) => complain(&format!("{}: {failed}", folder.display())),
+        },
         Command::Demo => demo(),
         Command::Launch { command } => ExitCode::from(u8::from(server::upgrade::launch(&command).is_err())),
     }
 }
 
 fn run(arguments: RunArgs) -> ExitCode {
-    telemetry::install(arguments.log.into());
+    let log_level = arguments.log.map(LevelFilter::from);
+    if let Err(failed) = telemetry::install(log_level.unwrap_or(LevelFilter::Info)) {
+        return complain(&format!("the log cannot be written: {failed}"));
+    }
     serve(Setup {
         source: Source::File(arguments.file),
         threads: arguments.threads.map_or_else(cores, usize::from),
         demo: Demo::Off,
         program: commands::upgrade::own_program(),
         takeover: arguments.takeover,
+        log_level,
     })
 }
 
 fn demo() -> ExitCode {
-    telemetry::install(log::LevelFilter::Warn);
+    if let Err(failed) = telemetry::install(LevelFilter::Warn) {
+        return complain(&format!("the log cannot be written: {failed}"));
+    }
     match commands::demo() {
         Ok(setup) => serve(setup),
         Err(message) => complain(&message),
@@ -232,7 +261,9 @@ fn demo() -> ExitCode {
 }
 
 fn serve(setup: Setup) -> ExitCode {
-    match server::run(setup) {
+    let ended = server::run(setup);
+    telemetry::flush_log();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::Configuration(report, sources)) => {
             let _ = std::io::stderr().write_all(render(&report, &sources).as_bytes());

@@ -1,7 +1,8 @@
 //! The configuration as it may be shown: defaults filled in, secrets masked; and reports without them.
 //!
-//! Masked are the hashes of keys (by their type), every value that came from a placeholder (`${env:…}`, `${file:…}`
-//! are how secrets come in), the secrets and keys of `jwt`, a URL of Redis with a password, and the values of headers that carry credentials.
+//! Masked are the hashes of keys (by their type), every value that came from a placeholder (`${env:…}`, `${file:…}`,
+//! `${credential:…}` are how secrets come in), the secrets and keys of `jwt`, a URL of Redis with a password, headers for
+//! the collector of traces, and the values of headers that carry credentials.
 
 use serde_json::Value;
 
@@ -32,6 +33,8 @@ impl Loaded {
         if let Some(redis) = value.pointer_mut("/store/redis").filter(|url| holds_password(url)) {
             *redis = MASK.into();
         }
+        let of_traces = value.pointer_mut("/traces/headers").and_then(Value::as_object_mut);
+        of_traces.into_iter().flatten().for_each(|(_, value)| *value = MASK.into());
         for route in value["routes"].as_array_mut().into_iter().flatten() {
             for changes in ["request_headers", "response_headers"] {
                 let set = route[changes]["set"].as_object_mut().into_iter().flatten();
@@ -123,6 +126,7 @@ services: { users: { url: 'http://${env:HOST}:80' } }
 authenticators: { key: { api_key: { header: x-api-key } }, corp: { jwt: { secret: an-inline-secret-of-32-characters } } }
 consumers: { alice: { api_keys: [{ sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 }] } }
 store: { redis: 'redis://:hidden-word@127.0.0.1' }
+traces: { endpoint: 'https://collector:4318', headers: { api-token: collectors-word } }
 routes:
   - name: users
     method: GET
@@ -138,7 +142,7 @@ routes:
             .unwrap_or_else(|| panic!("{}", report.render(&sources, crate::config::Color::Never)))
             .masked();
         let shown = masked.to_string();
-        for secret in ["secret.internal", "9f86d081", "Bearer abc", "an-inline", "hidden-word"] {
+        for secret in ["secret.internal", "9f86d081", "Bearer abc", "an-inline", "hidden-word", "collectors-word"] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
         assert_eq!(masked["routes"][0]["request_headers"]["set"]["x-secret"], "***");

@@ -25,7 +25,9 @@ mod schema_files;
 mod service;
 mod serving;
 mod tls;
+mod traces;
 mod values;
+mod websocket;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
@@ -43,17 +45,19 @@ pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
 pub use route::{
     Auth, Body, Defaults, Document, DocumentedResponse, EncodedSlash, HeaderChanges, Mode, Parameter, Public,
-    RequestHeaderChanges, Route, RouteLimit, Undeclared,
+    RequestHeaderChanges, Route, RouteLimit, RouteTimeouts, Undeclared,
 };
 pub use schema::json_schema;
 pub use schema_files::{SchemaFile, SchemaFiles};
 pub use service::{Service, Target, Timeouts};
 pub use serving::{
-    AccessFormat, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, OnStoreFailure, RateSharing, Reload,
-    Store, Upgrade,
+    AccessField, AccessFormat, AccessLines, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, Log,
+    LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,
 };
 pub use tls::{CertificateFiles, ClientAuth, ListenerTls, RedirectHttps, ServiceTls, TlsVersion};
-pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Size};
+pub use traces::{Compression, Errors, Parent, Traces};
+pub use values::{Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, Sha256, Share, Size};
+pub use websocket::{Origins, Websocket, WebsocketRules};
 
 /// A whole configuration file, version 1.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -83,6 +87,12 @@ pub struct Config {
     /// One line per request.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// What the process says of itself.
+    #[serde(default)]
+    pub log: Log,
+    /// Distributed traces. Absent: none are recorded, and `traceparent` passes as the client sends it.
+    #[serde(default)]
+    pub traces: Option<Traces>,
     /// How the process leaves.
     #[serde(default)]
     pub drain: Drain,

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::authorisation::{Allow, Modes};
 use super::schema;
-use super::values::{self, FieldName, LimitBy, Parameters, Rate, Size};
+use super::serving::AccessLines;
+use super::values::{self, Duration, FieldName, LimitBy, Parameters, Rate, Size};
+use super::websocket::Websocket;
 
 /// What holds for every route that does not say otherwise.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -117,6 +119,9 @@ pub struct Route {
     /// Fields of a form, urlencoded or multipart; with a `type: file` among them multipart only.
     #[serde(default)]
     pub form_params: Option<IndexMap<String, Parameter>>,
+    /// `true`: the route takes WebSockets, and nothing else. A mapping says from which pages and for how long.
+    #[serde(default)]
+    pub websocket: Websocket,
     /// `any`: the body streams through unchecked; or the schema of a whole JSON document.
     #[serde(default)]
     pub body: Option<Body>,
@@ -146,6 +151,12 @@ pub struct Route {
     /// How many requests one request counts for in rates and quotas.
     #[serde(default = "default_cost")]
     pub cost: u32,
+    /// Which of its requests have an access line, instead of `lines` in `access_log`.
+    #[serde(default)]
+    pub access_log: Option<AccessLines>,
+    /// How long the service may be silent here, instead of what it says itself.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
     /// Changes to the headers the service gets.
     #[serde(default)]
     pub request_headers: RequestHeaderChanges,
@@ -240,6 +251,14 @@ pub struct Parameter {
     /// Everything else: the schema as written.
     #[serde(flatten)]
     pub schema: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How long a service may be silent on one route.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// The longest silence within a reply: that between two events of a stream.
+    pub idle: Option<Duration>,
 }
 
 /// One limit of a route.

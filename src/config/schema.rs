@@ -74,9 +74,9 @@ fn finish(root: &mut Map<String, Value>) {
     }
     if let Some(Value::Object(definitions)) = root.get_mut("definitions") {
         let placeholder = json!({
-            "description": "`${env:NAME}`, `${env:NAME:-default}` or `${file:/path}`",
+            "description": "`${env:NAME}`, `${env:NAME:-default}`, `${file:/path}` or `${credential:NAME}`",
             "type": "string",
-            "pattern": r"^\$\{(env|file):[^}]+\}$",
+            "pattern": r"^\$\{(env|file|credential):[^}]+\}$",
         });
         definitions.insert(PLACEHOLDER.to_owned(), placeholder);
     }

@@ -43,12 +43,14 @@ pub struct Target {
 pub struct Timeouts {
     /// To open a connection.
     pub connect: Duration,
-    /// The longest silence: to the first byte of the reply, and between two reads of it.
+    /// From the end of the request to the first byte of the reply.
     pub response: Duration,
+    /// The longest silence within the reply. A route may say another: `timeouts` there.
+    pub idle: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(1), response: Duration::from_secs(30) }
+        Self { connect: Duration::from_secs(1), response: Duration::from_secs(30), idle: Duration::from_secs(60) }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 use super::tls::{ListenerTls, RedirectHttps};
-use super::values::{Duration, Rate, Sha256, Size};
+use super::values::{Duration, FieldName, Rate, Sha256, Size};
 
 /// An address the gateway accepts clients on.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -126,20 +126,146 @@ impl Default for Guard {
     }
 }
 
-/// Where the access lines go.
+/// Where the access lines go, which requests have one, and what is in it.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessLog {
-    /// `stdout`, `off`, or a file's path.
+    /// `stdout`, `off`, or a file's path. SIGUSR1 opens the file again.
     pub path: String,
     /// The shape of a line.
     pub format: AccessFormat,
+    /// Which requests have a line. A route's own `access_log` goes before it.
+    pub lines: AccessLines,
+    /// Members that are left out. Only with `format: json`.
+    pub exclude: Vec<AccessField>,
+    /// Request headers that are told besides, in `headers`; none that hold credentials. Only with `format: json`.
+    pub headers: Vec<FieldName>,
 }
 
 impl Default for AccessLog {
     fn default() -> Self {
-        Self { path: "stdout".to_owned(), format: AccessFormat::Json }
+        Self {
+            path: "stdout".to_owned(),
+            format: AccessFormat::Json,
+            lines: AccessLines::All,
+            exclude: Vec::new(),
+            headers: Vec::new(),
+        }
     }
+}
+
+/// Which requests have an access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLines {
+    /// All.
+    #[default]
+    All,
+    /// Those with a status from 400 on, those that were refused, cut off or left by their client, and those that something
+    /// would have refused that only observes.
+    Errors,
+    /// None.
+    Off,
+}
+
+/// A member of an access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessField {
+    /// As answered in `X-Request-Id`.
+    RequestId,
+    /// Of the trace that it belongs to, where traces are recorded.
+    TraceId,
+    /// The client's address.
+    Client,
+    /// Of the request.
+    Method,
+    /// Of the request.
+    Host,
+    /// Of the request, without the query.
+    Path,
+    /// `HTTP/1.1`.
+    Protocol,
+    /// Version of TLS, where the client came over it.
+    Tls,
+    /// Name of the route.
+    Route,
+    /// Name of the service.
+    Service,
+    /// The address contacted last.
+    Target,
+    /// Who called.
+    Consumer,
+    /// The consumer's plan.
+    Plan,
+    /// Of the answer.
+    Status,
+    /// `admitted`, `observed`, or why it was refused.
+    Decision,
+    /// The limits that refused it.
+    RefusedBy,
+    /// Violations that passed, and how many.
+    Observed,
+    /// Conditions and limits that only observe.
+    WouldRefuse,
+    /// What went wrong, for operators.
+    Cause,
+    /// Of the request's body.
+    BytesIn,
+    /// Of the answer's body.
+    BytesOut,
+    /// The whole.
+    DurationMs,
+    /// The gateway's own.
+    GatewayMs,
+    /// Receiving a checked body.
+    RequestBodyMs,
+    /// Up to the header of the service's reply.
+    ServiceMs,
+    /// From there to the last byte.
+    ResponseMs,
+    /// Attempts after the first.
+    Retries,
+    /// Of the configuration.
+    Generation,
+    /// As sent.
+    UserAgent,
+}
+
+/// What the process says of itself, on standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The shape of an entry.
+    pub format: LogFormat,
+    /// What is said. A reload that changes it takes effect at once; `run --log` goes before it at the start.
+    pub level: LogLevel,
+}
+
+/// The shape of an entry of the process log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Readable. Under systemd with the priority, and without the time, which the journal has.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// How much the process log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only what needs an operator.
+    Error,
+    /// Also what is unexpected.
+    Warn,
+    /// Also what an operator asked for.
+    #[default]
+    Info,
+    /// Everything.
+    Debug,
 }
 
 /// The shape of an access line.

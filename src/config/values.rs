@@ -6,6 +6,7 @@
 //! never shows itself.
 
 mod shapes;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use shapes::{OneOrMany, Parameters};
 pub(super) use shapes::{distinct_headers, present};
+pub use share::Share;
 
 /// A length of time above zero and of at most 365 days: `500ms`, `30s`, `5m`, `1h`, `1d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -491,6 +493,6 @@ macro_rules! write_as_text {
     )*};
 }
 
-read_from_text!(Duration Rate Sha256 FieldName LimitBy);
-describe_text!(Duration Rate Sha256 FieldName LimitBy);
-write_as_text!(Duration Size Rate Period Sha256 FieldName LimitBy);
+read_from_text!(Duration Rate Sha256 FieldName LimitBy Share);
+describe_text!(Duration Rate Sha256 FieldName LimitBy Share);
+write_as_text!(Duration Size Rate Period Sha256 FieldName LimitBy Share);

@@ -24,6 +24,7 @@ impl Explanation {
                 "reasons": route.reasons,
                 "service": route.service,
                 "observes": route.observes,
+                "websocket": route.websocket,
             })),
             "not": self.others.iter().map(|other| json!({
                 "name": other.name,

@@ -89,6 +89,8 @@ pub struct Chosen {
     pub service: String,
     /// Whether its contract only observes.
     pub observes: bool,
+    /// Whether it takes WebSockets, and nothing else.
+    pub websocket: bool,
 }
 
 /// How a request ends, with credentials masked.

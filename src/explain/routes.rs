@@ -94,6 +94,7 @@ pub fn chosen(route: &Route, asked: &Asked) -> Chosen {
         reasons,
         service: route.service.name.to_string(),
         observes: route.observes(),
+        websocket: route.websocket.is_some(),
     }
 }
 

@@ -42,6 +42,9 @@ impl Explanation {
                 for reason in &route.reasons {
                     line(text, "", reason);
                 }
+                if route.websocket {
+                    line(text, "", "takes WebSockets only; what goes through one is not looked at");
+                }
                 if route.observes {
                     line(text, "", "mode observe: violations are told to operators, and pass");
                 }

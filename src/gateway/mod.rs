@@ -17,6 +17,7 @@ mod service_path;
 pub mod template;
 pub mod tls;
 pub mod token;
+pub mod traces;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -38,12 +39,13 @@ use crate::policy::limit::{Limit, Mark, Subject};
 use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
 use crate::policy::token::claim;
-use crate::telemetry::{Inventory, RouteMetrics};
+use crate::policy::websocket::Origins;
+use crate::telemetry::{Inventory, Lines, RouteMetrics, Shape, WebsocketMetrics};
 
 pub use compile::{Surroundings, compile, judge, openapi};
 pub use limit_counters::LimitCounters;
 pub use router::Router;
-pub use service::{HostHeader, NO_AUTHORITIES, Service, Target, lookup};
+pub use service::{HostHeader, NO_AUTHORITIES, Service, Target, Timeouts, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};
 
 /// The methods that a route may declare. CONNECT and TRACE are not among them: a gateway has no use for either, and
@@ -74,7 +76,11 @@ pub struct Gateway {
     /// The shape of errors.
     pub format: Format,
     /// The shape of access lines; `None`: no lines.
-    pub access_format: Option<crate::telemetry::Format>,
+    pub access_shape: Option<Shape>,
+    /// Which requests that no route matches have one.
+    pub access_lines: Lines,
+    /// How requests are recorded as traces, where they are.
+    pub traces: Option<traces::Traces>,
     /// Every API key of the configuration file.
     pub keys: Keyring<Arc<Consumer>>,
     /// Every consumer with passwords.
@@ -214,6 +220,10 @@ pub struct Route {
     pub cost: u32,
     /// Largest body, in bytes.
     pub max_body: u64,
+    /// How it takes WebSockets, where it does.
+    pub websocket: Option<Box<Websocket>>,
+    /// How long its service may take here.
+    pub timeouts: Timeouts,
     /// Which of the client's fields reach the service; `None`: all that nothing strips.
     pub allowed_headers: Option<AllowList>,
     /// Changes to what the service gets.
@@ -224,6 +234,8 @@ pub struct Route {
     pub service_headers: ServiceHeaders,
     /// What a successful JSON reply must be.
     pub response_model: Option<ReplyModel>,
+    /// Which of its requests have an access line.
+    pub access_lines: Lines,
     /// Its metrics.
     pub metrics: RouteMetrics,
 }
@@ -238,6 +250,19 @@ impl Route {
     pub fn conditions(&self) -> impl Iterator<Item = &'static str> {
         self.authorisation.iter().flat_map(|rules| rules.stated()).map(Condition::word)
     }
+}
+
+/// How a route takes WebSockets.
+#[derive(Debug)]
+pub struct Websocket {
+    /// The pages that may open one.
+    pub origins: Origins,
+    /// The longest time in which neither side sends anything.
+    pub idle_timeout: Duration,
+    /// The longest time that one may live.
+    pub max_lifetime: Option<Duration>,
+    /// Their metrics.
+    pub metrics: WebsocketMetrics,
 }
 
 /// Whether `%2F` and `%5C` may stand in a path.

@@ -33,8 +33,9 @@ pub struct Service {
     pub metrics: ServiceMetrics,
     /// TLS with it, where it speaks that.
     pub tls: Option<ServiceTls>,
+    /// How long it may take.
+    pub timeouts: Timeouts,
     authorities: Vec<Authority>,
-    timeouts: Timeouts,
     targets: ArcSwap<Vec<Arc<Target>>>,
     next: AtomicUsize,
 }
@@ -64,8 +65,18 @@ pub struct Authority {
 pub struct Timeouts {
     /// To open a connection.
     pub connect: Duration,
-    /// The longest silence.
+    /// From the end of the request to the first byte of the reply.
     pub response: Duration,
+    /// The longest silence within the reply.
+    pub idle: Duration,
+}
+
+impl Timeouts {
+    /// What pingora waits for at every read of a reply, whichever: it knows one timeout for all of them. The shorter of
+    /// the two is kept by the guard.
+    pub fn longest_silence(&self) -> Duration {
+        self.response.max(self.idle)
+    }
 }
 
 /// One address of a service.
@@ -140,7 +151,7 @@ impl Service {
         let mut peer = HttpPeer::new(address, name.is_some(), name.unwrap_or_default());
         peer.options.connection_timeout = Some(self.timeouts.connect);
         peer.options.total_connection_timeout = self.tls.as_ref().map(|_| self.timeouts.connect);
-        peer.options.read_timeout = Some(self.timeouts.response);
+        peer.options.read_timeout = Some(self.timeouts.longest_silence());
         peer.options.write_timeout = Some(self.timeouts.response);
         peer.options.idle_timeout = Some(POOL_IDLE);
         // The proxy takes out what ends at the gateway, together with what it takes out anyway.
@@ -206,7 +217,8 @@ mod tests {
             .iter()
             .map(|host| Authority { host: (*host).into(), port: 80, header: host.parse().unwrap() })
             .collect();
-        let timeouts = Timeouts { connect: Duration::from_secs(1), response: Duration::from_secs(1) };
+        let second = Duration::from_secs(1);
+        let timeouts = Timeouts { connect: second, response: second, idle: second };
         let metrics = crate::telemetry::Telemetry::new("", "").service("users");
         Service::new("users", "/api/", HostHeader::Service, authorities, timeouts, metrics)
     }

@@ -25,4 +25,8 @@ pub mod headers;
 
 pub mod mode;
 
+pub mod trace_context;
+
 pub mod rejection;
+
+pub mod websocket;

@@ -8,7 +8,9 @@
 
 use std::borrow::Cow;
 
-use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use serde::Serialize;
 
 use super::contract::{MediaFault, MultipartFault, Violation, ViolationKind};
@@ -17,6 +19,8 @@ use super::limit::{
     headers::{Fields, fields, retry_after},
 };
 use super::path::PathFault;
+use super::trace_context::TraceId;
+use super::websocket::{self, HandshakeFault};
 
 /// The shape of an error's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,13 +45,17 @@ pub const CLIENT_LEFT: &str = "client-left";
 pub const REDIRECTED: &str = "redirected";
 
 /// How many reasons there are: the codes of [`Rejection`], [`CLIENT_LEFT`] and [`REDIRECTED`].
-pub const REASONS: usize = 39;
+pub const REASONS: usize = 42;
 
 /// Why a request ends here.
 #[derive(Debug)]
 pub enum Rejection {
     /// HTTP that may be read in two ways, or that nobody should send.
     Malformed(Malformed),
+    /// No handshake, on a route that takes WebSockets.
+    Handshake(HandshakeFault),
+    /// A page that may not open a WebSocket here.
+    Origin,
     /// The path is not one that a client should send.
     Path(PathFault),
     /// An encoded slash or backslash, on a route that does not forward them.
@@ -155,7 +163,7 @@ impl Rejection {
             | Self::CredentialUnknown(_)
             | Self::TokenInvalid(_)
             | Self::CallerRefused(_) => 401,
-            Self::Forbidden | Self::PlanUnknown => 403,
+            Self::Forbidden | Self::Origin | Self::PlanUnknown => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout => 408,
@@ -167,6 +175,8 @@ impl Rejection {
                 Format::Fastapi => 422,
             },
             Self::Contract(_) => 422,
+            Self::Handshake(HandshakeFault::Key | HandshakeFault::Body) => 400,
+            Self::Handshake(HandshakeFault::Absent | HandshakeFault::Version) => 426,
             Self::Flood | Self::Limited(_) => 429,
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
@@ -181,6 +191,9 @@ impl Rejection {
     /// The reason, as in metrics, the access line and the problem's type.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Handshake(HandshakeFault::Absent | HandshakeFault::Version) => "upgrade-required",
+            Self::Handshake(HandshakeFault::Key | HandshakeFault::Body) => "malformed-handshake",
+            Self::Origin => "origin-forbidden",
             Self::Malformed(Malformed::Message) => "malformed-message",
             Self::Malformed(Malformed::HostMissing) => "host-missing",
             Self::Malformed(Malformed::Host) => "malformed-host",
@@ -224,6 +237,8 @@ impl Rejection {
     /// What the client is told.
     fn detail(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
+            Self::Handshake(fault) => return Cow::Owned(format!("{fault}.")),
+            Self::Origin => "Pages of this origin may not open a WebSocket here.",
             Self::Malformed(Malformed::Message) => "The request is not valid HTTP.",
             Self::Malformed(Malformed::HostMissing) => "An HTTP/1.1 request needs a Host header.",
             Self::Malformed(Malformed::Host) => "The Host header is not a host name.",
@@ -288,8 +303,14 @@ impl Rejection {
             | Self::LimitsUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
+            Self::Handshake(HandshakeFault::Absent | HandshakeFault::Version) => {
+                headers.insert(UPGRADE, websocket::PROTOCOL);
+                headers.insert(SEC_WEBSOCKET_VERSION, websocket::VERSION);
+            }
             Self::Limited(limited) => headers.extend(limited.fields.iter().cloned()),
             Self::Malformed(_)
+            | Self::Handshake(HandshakeFault::Key | HandshakeFault::Body)
+            | Self::Origin
             | Self::Path(_)
             | Self::EncodedSlash
             | Self::UriTooLong
@@ -314,9 +335,9 @@ impl Rejection {
     }
 
     /// The body of the answer and its media type.
-    pub fn body(&self, format: Format, instance: &str, request_id: &str) -> (Vec<u8>, HeaderValue) {
+    pub fn body(&self, format: Format, of: &Names<'_>) -> (Vec<u8>, HeaderValue) {
         let written = match format {
-            Format::Problem => serde_json::to_vec(&self.problem(instance, request_id)),
+            Format::Problem => serde_json::to_vec(&self.problem(of)),
             Format::Fastapi => self.fastapi(),
         };
         let media_type = match format {
@@ -327,7 +348,7 @@ impl Rejection {
         (written.unwrap_or_default(), media_type)
     }
 
-    fn problem<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemDetails<'a> {
+    fn problem<'a>(&'a self, of: &Names<'a>) -> ProblemDetails<'a> {
         let status = self.status(Format::Problem);
         ProblemDetails {
             r#type: match self {
@@ -338,8 +359,9 @@ impl Rejection {
             title: http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or(""),
             status,
             detail: self.detail(),
-            instance,
-            request_id,
+            instance: of.instance,
+            request_id: of.request_id,
+            trace_id: of.trace_id,
             errors: match self {
                 Self::Contract(violations) => violations,
                 _ => &[],
@@ -370,7 +392,18 @@ impl Rejection {
     }
 }
 
-/// RFC 9457, with `request_id`, and `violated-policies` as the RateLimit header draft names it.
+/// What a request is called in its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// Its path.
+    pub instance: &'a str,
+    /// As in `X-Request-Id`.
+    pub request_id: &'a str,
+    /// Its trace, where traces are configured.
+    pub trace_id: Option<TraceId>,
+}
+
+/// RFC 9457, with `request_id` and `trace_id`, and `violated-policies` as the RateLimit header draft names it.
 #[derive(Serialize)]
 struct ProblemDetails<'a> {
     r#type: Cow<'static, str>,
@@ -379,6 +412,8 @@ struct ProblemDetails<'a> {
     detail: Cow<'static, str>,
     instance: &'a str,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Violation],
     #[serde(rename = "violated-policies", skip_serializing_if = "<[_]>::is_empty")]
@@ -397,8 +432,10 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 mod tests {
     use super::*;
 
+    const NAMES: Names<'_> = Names { instance: "/users/\"x\"", request_id: "id-1", trace_id: None };
+
     fn document(rejection: &Rejection, format: Format) -> serde_json::Value {
-        serde_json::from_slice(&rejection.body(format, "/users/\"x\"", "id-1").0).unwrap()
+        serde_json::from_slice(&rejection.body(format, &NAMES).0).unwrap()
     }
 
     /// The size of the set bounds how many metrics there are, so it must not lag behind.

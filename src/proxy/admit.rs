@@ -12,6 +12,7 @@ mod ask;
 mod authenticate;
 mod authorise;
 mod certificate;
+mod here;
 mod message;
 mod observe;
 mod password;
@@ -23,7 +24,7 @@ pub(super) mod tests;
 mod token;
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -42,17 +43,20 @@ use crate::policy::authenticate::Part;
 use crate::policy::contract::{
     BodyContract, CheckedBody, CheckedFields, IncomingForm, Media, MediaFault, PathValues, Violations,
 };
+use crate::policy::headers::FORWARDED_HOST;
 use crate::policy::limit::{Claim, Granted, Now, Subject};
 use crate::policy::mode::Mode;
 use crate::policy::path::{RequestPath, decode_segment};
 use crate::policy::rejection::{Format, Malformed, Rejection};
+use crate::policy::websocket::Handshake;
 
 use super::State;
 use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
 use super::client::{self, Address};
-use super::exchange::{Asked, Exchange, Held};
+use super::exchange::{Asked, Exchange, Held, Peer};
 use super::guard;
 use super::occasion::{Occasion, Serving};
+use super::trace::{Step, Trace};
 
 use message::Envelope;
 
@@ -66,6 +70,8 @@ pub struct Admission {
     pub fields: CheckedFields,
     /// What the service gets for a body.
     pub body: AdmittedBody,
+    /// The WebSocket that it asks for; none on every other route.
+    pub handshake: Option<Handshake>,
     /// What the contract would have refused; none unless the route only observes.
     pub observed: Violations,
     _evidence: Evidence,
@@ -177,7 +183,7 @@ pub(super) async fn admit_on(
     let gateway = Arc::clone(&exchange.gateway);
     let parts = request.parts;
     identify(&gateway, request, exchange);
-    check_flood(&gateway, exchange.client.ip)?;
+    check_flood(&gateway, exchange)?;
     message::check(&gateway.request_limits, request)?;
     let host = message::host(request)?;
     message::check_name(host, exchange.tls.as_deref())?;
@@ -201,20 +207,54 @@ pub(super) async fn admit_on(
     exchange.trail.route = Some(Arc::clone(route));
     // Before credentials: an address that may not call learns nothing about them.
     authorise::address(route, exchange)?;
+    // A page elsewhere that uses its visitor's credentials has no use for what they say.
+    let handshake = handshake(route, request, exchange)?;
     if path.has_encoded_slash() && route.encoded_slash == EncodedSlash::Reject {
         return Err(Rejection::EncodedSlash);
     }
     let now = state.clock.at(exchange.started, exchange.at);
     exchange.trail.consumer = match occasion.consumer(route) {
         Some(consumer) => Some(consumer),
-        None => authenticate::caller(occasion, state, &gateway, route, parts, now, exchange).await?,
+        None => {
+            let began = exchange.step_begins().filter(|_| !route.access.is_public());
+            let caller = authenticate::caller(occasion, state, &gateway, route, parts, now, exchange).await;
+            exchange.step_over(Step::Authenticate, began);
+            caller?
+        }
     };
     authorise::caller(route, exchange)?;
-    exchange.trail.held = limit(state, route, exchange, &parts.headers, now).await?;
-    match route.modes.contract {
+    let began = exchange.step_begins().filter(|_| state.shared.is_some());
+    let held = limit(state, route, exchange, &parts.headers, now).await;
+    exchange.step_over(Step::Limit, began);
+    exchange.trail.held = held?;
+    let decision = match route.modes.contract {
         Mode::Enforce => contract(gateway.format, route, &found, request),
         Mode::Observe => observe::contract(route, &found, request),
+    };
+    match (decision?, handshake) {
+        // Its end is that of the connection, so nothing of HTTP follows; and a handshake has no body to wait for.
+        (Decision::Forward(admission), handshake @ Some(_)) => {
+            let body = AdmittedBody::None;
+            Ok(Decision::Forward(Admission { handshake, body, ..admission }))
+        }
+        (decision, _) => Ok(decision),
     }
+}
+
+/// The WebSocket that a request asks for, on a route that takes nothing else.
+fn handshake(route: &Route, request: &Request<'_>, exchange: &Exchange) -> Result<Option<Handshake>, Rejection> {
+    let Some(websocket) = &route.websocket else { return Ok(None) };
+    let headers = &request.parts.headers;
+    let handshake = Handshake::of(request.parts).map_err(Rejection::Handshake)?;
+    let forwarded = match exchange.peer {
+        Peer::Trusted => headers.get(FORWARDED_HOST),
+        Peer::Stranger => None,
+    };
+    let host = forwarded.or(request.envelope.host()).map(HeaderValue::as_bytes);
+    if !websocket.origins.allow(headers, host) {
+        return Err(Rejection::Origin);
+    }
+    Ok(Some(handshake))
 }
 
 /// Who is there, and what the request is called.
@@ -224,12 +264,14 @@ fn identify(gateway: &Gateway, request: &Request<'_>, exchange: &mut Exchange) {
     exchange.peer_address = request.peer.clone();
     exchange.peer = peer;
     exchange.id = client::RequestId::of(&request.parts.headers, peer);
+    exchange.trace = gateway.traces.as_ref().map(|traces| Trace::begin(traces, &request.parts.headers, peer));
 }
 
-fn check_flood(gateway: &Gateway, client: IpAddr) -> Result<(), Rejection> {
+/// The process itself is no client.
+fn check_flood(gateway: &Gateway, exchange: &Exchange) -> Result<(), Rejection> {
     match &gateway.flood {
-        Some(flood) => flood.admit(client).map_err(|_| Rejection::Flood),
-        None => Ok(()),
+        Some(flood) if !exchange.is_pulse => flood.admit(exchange.client.ip).map_err(|_| Rejection::Flood),
+        _ => Ok(()),
     }
 }
 
@@ -335,7 +377,7 @@ async fn limit(
         return Ok(None);
     }
     let decided = match &state.shared {
-        None => state.limiter.decide(&claims, now).map(|granted| counted(counters, granted)),
+        None => here::decide(state, &claims, now).await.map(|granted| counted(counters, granted)),
         Some(limits) => Box::pin(shared::decide(state, limits, counters, &claims, now)).await?,
     };
     match decided {
@@ -348,6 +390,7 @@ async fn limit(
                 return Ok(Some(Held::passed_over(&refused)));
             }
             counters.refused(&refused.standings);
+            trail.refused_by = refused.violated().map(Into::into).collect();
             Err(Rejection::limited(&refused))
         }
     }
@@ -528,5 +571,6 @@ fn finish(
     if !violations.is_empty() && !route.observes() {
         return Err(Rejection::Contract(violations.into_vec()));
     }
-    Ok(Admission { route, service_target, fields, body, observed: violations, _evidence: Evidence(()) })
+    let handshake = None;
+    Ok(Admission { route, service_target, fields, body, handshake, observed: violations, _evidence: Evidence(()) })
 }

@@ -15,7 +15,8 @@ use pingora::proxy::Session;
 
 use crate::gateway::docs;
 use crate::policy::limit::headers::Fields;
-use crate::policy::rejection::{Format, Malformed, REDIRECTED, Rejection, X_REQUEST_ID};
+use crate::policy::rejection::{Format, Malformed, Names, REDIRECTED, Rejection, X_REQUEST_ID};
+use crate::policy::trace_context::TraceId;
 
 use super::body::declared_length;
 use super::client::RequestId;
@@ -76,6 +77,7 @@ pub struct Prepared {
     format: Format,
     instance: String,
     id: RequestId,
+    trace: Option<TraceId>,
     limits: Fields,
 }
 
@@ -86,6 +88,7 @@ impl Prepared {
             format: exchange.gateway.format,
             instance: session.req_header().uri.path().to_owned(),
             id: exchange.id.clone(),
+            trace: exchange.trace.as_ref().map(|trace| trace.id),
             limits: exchange.trail.held.as_ref().map(|held| held.fields.clone()).unwrap_or_default(),
         }
     }
@@ -95,7 +98,8 @@ impl Prepared {
     /// # Errors
     /// When a value cannot be a header, which is an error of the gateway.
     pub fn answer(&self, rejection: &Rejection) -> Result<(ResponseHeader, Bytes)> {
-        let (body, media_type) = rejection.body(self.format, &self.instance, self.id.as_str());
+        let names = Names { instance: &self.instance, request_id: self.id.as_str(), trace_id: self.trace };
+        let (body, media_type) = rejection.body(self.format, &names);
         let mut headers = HeaderMap::new();
         rejection.headers(&mut headers);
         if !matches!(rejection, Rejection::Limited(_)) {

@@ -25,8 +25,10 @@ use crate::gateway::forward_auth::{ForwardAuthenticator, Nameless};
 use crate::gateway::{Consumer, NO_AUTHORITIES};
 use crate::policy::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::policy::rejection::X_REQUEST_ID;
+use crate::policy::trace_context::TRACEPARENT;
 
 use super::exchange::{Exchange, Peer};
+use super::trace::Step;
 
 /// Largest header of an answer, in bytes.
 const MAX_HEADER: usize = 16 * 1024;
@@ -197,6 +199,9 @@ fn question(
     question.insert_header(FORWARDED_URI, uri)?;
     question.insert_header(FORWARDED_FOR, exchange.client.value())?;
     question.insert_header(X_REQUEST_ID, exchange.id.value())?;
+    if let Some(trace) = &exchange.trace {
+        question.insert_header(TRACEPARENT, trace.of_step(Step::Authenticate).value())?;
+    }
     Ok(question)
 }
 

@@ -10,10 +10,11 @@ use http::header::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use crate::policy::headers::FORWARDED_FOR;
+use crate::policy::headers::{FORWARDED_FOR, FORWARDED_PROTO};
 use crate::policy::rejection::X_REQUEST_ID;
+use crate::policy::trace_context::write_hexadecimal;
 
-use super::exchange::Peer;
+use super::exchange::{Exchange, Peer};
 
 /// Longest request id taken over from a trusted proxy, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -26,6 +27,12 @@ pub fn client(peer: &Address, trusted: &[IpNet], headers: &HeaderMap) -> (Addres
         return (peer.clone(), Peer::Stranger);
     }
     (Address::of(last_stranger(peer.ip, trusted, headers)), Peer::Trusted)
+}
+
+/// What the client speaks: by the word of a trusted proxy where there is one, else as it came here.
+pub fn scheme(headers: &HeaderMap, exchange: &Exchange) -> &'static str {
+    let said = exchange.peer == Peer::Trusted && headers.get(FORWARDED_PROTO).is_some_and(|proto| *proto == "https");
+    if said || exchange.tls.is_some() { "https" } else { "http" }
 }
 
 fn last_stranger(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
@@ -127,9 +134,7 @@ impl RequestId {
 
     fn generate() -> Self {
         let mut text = [0; 32];
-        for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(random_128().to_be_bytes()) {
-            *digits = HEXADECIMAL[usize::from(byte)];
-        }
+        write_hexadecimal(&mut text, &random_128().to_be_bytes());
         // Hexadecimal digits are always a valid value; the fallback keeps this free of panics.
         Self(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
@@ -150,21 +155,9 @@ impl RequestId {
     }
 }
 
-/// The two digits of every byte.
-const HEXADECIMAL: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
-
 /// Unpredictable enough not to collide or be guessed; not a secret. Each thread mixes a counter with random keys of
 /// its own, which costs no system call and no lock.
-fn random_128() -> u128 {
+pub(super) fn random_128() -> u128 {
     thread_local! {
         static KEYS: (ahash::RandomState, ahash::RandomState) = (ahash::RandomState::new(), ahash::RandomState::new());
         static COUNTER: Cell<u64> = const { Cell::new(0) };

@@ -17,8 +17,10 @@ use crate::store::shared::SharedPermit;
 use super::admit::Admission;
 use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
+use super::guard::{Entered, Watch};
 use super::reply::model::Hold;
 use super::tls::Secured;
+use super::trace::Trace;
 
 /// pingora's CTX.
 pub struct Exchange {
@@ -32,12 +34,18 @@ pub struct Exchange {
     pub client: Address,
     /// The other end of the connection.
     pub peer_address: Address,
+    /// The WebSocket that it has become.
+    pub tunnel: Option<Entered>,
+    /// What its connection waits for.
+    pub watch: Option<Arc<Watch>>,
     /// Whether the peer is a trusted proxy.
     pub peer: Peer,
     /// What is known of the connection, where it is over TLS.
     pub tls: Option<Arc<Secured>>,
     /// As answered in `X-Request-Id`.
     pub id: RequestId,
+    /// Its place in a trace, where traces are configured.
+    pub trace: Option<Trace>,
     /// What admission found out so far; kept when it ends in a rejection.
     pub trail: Trail,
     /// The evidence that the request may go to its service.
@@ -52,14 +60,18 @@ pub struct Exchange {
     pub rejected: Option<&'static str>,
     /// What went wrong, for the access line.
     pub cause: Option<String>,
-    /// When the service was contacted last, and when its header came.
+    /// When the service was contacted, and when its header came.
     pub service: ServiceTimes,
+    /// How long a checked body took to come.
+    pub request_body: Option<Duration>,
     /// Attempts to contact the service.
     pub attempts: u32,
     /// The target contacted last.
     pub target: Option<Arc<Target>>,
     /// Bytes of a streamed body so far.
     pub streamed: u64,
+    /// Whether the process has sent it itself.
+    pub is_pulse: bool,
     /// Counts this request until it is logged.
     pub in_flight: Option<InFlight>,
 }
@@ -93,6 +105,8 @@ pub struct Trail {
     pub consumer: Option<Arc<Consumer>>,
     /// What the limits granted.
     pub held: Option<Held>,
+    /// The names of the limits that refused the request.
+    pub refused_by: Vec<Box<str>>,
     /// What would have refused the request, were it not only observed.
     pub passed_over: PassedOver,
 }
@@ -156,16 +170,25 @@ pub enum Peer {
     Stranger,
 }
 
-/// Times since [`Exchange::started`].
+/// The service's part. Times are since [`Exchange::started`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServiceTimes {
-    /// The service was contacted.
+    /// The service was contacted first: the gateway had decided.
     pub contacted: Option<Duration>,
     /// The header of its reply was complete.
     pub replied: Option<Duration>,
+    /// The status of its reply.
+    pub status: Option<u16>,
 }
 
 impl Exchange {
+    /// From now on the service may be silent for so long, where pingora would wait for longer.
+    pub fn expect(&self, silence: Duration, pingora_waits: Option<Duration>) {
+        if let Some(watch) = &self.watch {
+            watch.expect(pingora_waits.is_none_or(|longer| silence < longer).then_some(silence));
+        }
+    }
+
     /// Begins an exchange with the current generation.
     pub fn begin(gateway: Arc<Gateway>, in_flight: InFlight) -> Self {
         Self {
@@ -174,9 +197,12 @@ impl Exchange {
             at: SystemTime::now(),
             client: Address::default(),
             peer_address: Address::default(),
+            tunnel: None,
+            watch: None,
             peer: Peer::Stranger,
             tls: None,
             id: RequestId::default(),
+            trace: None,
             trail: Trail::default(),
             admission: None,
             body_memory: None,
@@ -185,9 +211,11 @@ impl Exchange {
             rejected: None,
             cause: None,
             service: ServiceTimes::default(),
+            request_body: None,
             attempts: 0,
             target: None,
             streamed: 0,
+            is_pulse: false,
             in_flight: Some(in_flight),
         }
     }

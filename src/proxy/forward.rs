@@ -26,14 +26,16 @@ use crate::policy::headers::{
     is_own, nominated,
 };
 use crate::policy::rejection::X_REQUEST_ID;
+use crate::policy::websocket::NEGOTIATED;
 
 use super::admit::{Admission, AdmittedBody};
-use super::client::Address;
+use super::client::{Address, scheme};
 use super::exchange::{Exchange, Peer};
 use super::reply::model;
+use super::trace;
 
 /// How many fields the gateway adds to most requests.
-const ADDED: usize = 8;
+const ADDED: usize = 9;
 
 /// Rewrites a copy of the client's header into what the service gets.
 ///
@@ -44,8 +46,12 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let headers = &mut request.headers;
     headers.reserve(ADDED);
     let said = Said::by_proxy(headers, exchange.peer);
+    let proto = scheme(headers, exchange);
+    let tracestate = trace::state_for_service(headers, exchange);
     if let Some(allowed) = &route.allowed_headers {
-        allowed.apply(headers, describing(&admission.body));
+        let negotiated = admission.handshake.iter().flat_map(|_| NEGOTIATED);
+        let keep: SmallVec<[HeaderName; 3]> = describing(&admission.body).iter().cloned().chain(negotiated).collect();
+        allowed.apply(headers, &keep);
     }
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
     let mut ending: SmallVec<[HeaderName; 4]> = headers
@@ -82,7 +88,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     if let (HostHeader::Client, Some(host)) = (route.service.host, &client_host) {
         headers.insert(HOST, host.clone());
     }
-    add_forwarding(headers, exchange, client_host, said)?;
+    add_forwarding(headers, exchange, client_host, said, proto)?;
     if let Some(consumer) = &exchange.trail.consumer {
         headers.insert(CONSUMER_NAME, consumer.name_header.clone());
         if let Some(plan) = &consumer.plan {
@@ -96,8 +102,12 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         }
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());
+    trace::tell_service(headers, exchange, tracestate);
     model::ask(headers, route);
     route.request_headers.apply(headers);
+    if let Some(handshake) = &admission.handshake {
+        handshake.ask(headers);
+    }
     request.uri = http::Uri::from_maybe_shared(admission.service_target.clone())
         .or_err(ErrorType::InternalError, "service path is no URI")?;
     Ok(())
@@ -152,12 +162,11 @@ fn describing(body: &AdmittedBody) -> &'static [HeaderName] {
     }
 }
 
-/// What a trusted proxy said of its client; nothing when the peer is a stranger.
+/// What a trusted proxy said of its client, besides what it speaks; nothing when the peer is a stranger.
 #[derive(Default)]
 struct Said {
     chain: String,
     host: Option<HeaderValue>,
-    proto: Option<&'static str>,
 }
 
 impl Said {
@@ -166,11 +175,7 @@ impl Said {
             return Self::default();
         }
         let chain: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-        Self {
-            chain: chain.join(", "),
-            host: headers.get(FORWARDED_HOST).cloned(),
-            proto: headers.get(FORWARDED_PROTO).filter(|value| *value == "https").map(|_| "https"),
-        }
+        Self { chain: chain.join(", "), host: headers.get(FORWARDED_HOST).cloned() }
     }
 }
 
@@ -179,8 +184,8 @@ fn add_forwarding(
     exchange: &Exchange,
     client_host: Option<HeaderValue>,
     said: Said,
+    proto: &'static str,
 ) -> Result<()> {
-    let proto = said.proto.unwrap_or(if exchange.tls.is_some() { "https" } else { "http" });
     let host = said.host.or(client_host);
     headers.insert(FORWARDED_FOR, continued(said.chain, &exchange.peer_address)?);
     headers.insert(FORWARDED, value(forwarded(exchange.client.as_bytes(), host.as_ref(), proto))?);

@@ -2,7 +2,7 @@
 //!
 //! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, `body` reads,
 //! `forward` writes the request that the service gets, `reply` its answer, `answer` what the gateway answers
-//! itself, `exchange` remembers. The connection below is watched by `guard`.
+//! itself, `exchange` remembers, `trace` tells a collector. The connection below is watched by `guard`.
 //!
 //! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
 //! admission has nowhere to go.
@@ -19,15 +19,18 @@ mod listening;
 mod occasion;
 mod passwords;
 mod plain;
+mod pulse;
 pub mod rehearse;
 mod reply;
+mod successor;
 mod tls;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{TRANSFER_ENCODING, UPGRADE};
@@ -45,21 +48,26 @@ use crate::policy::contract::Violation;
 use crate::policy::limit::{Clock, Limiter};
 use crate::policy::rejection::{CLIENT_LEFT, FORBIDDEN, QUOTA_EXCEEDED, Rejection};
 use crate::store::Snapshot;
-use crate::telemetry::{AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
+use crate::telemetry::spans::SpanQueue;
+use crate::telemetry::{ADMITTED, AccessLine, AccessLog, MAX_OBSERVED, Observed, Telemetry, WouldRefuse};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
 use body::{BodyLimits, Lease, Store, Substitute};
 use exchange::{Asked, Exchange, InFlight, PassedOver};
+use guard::{Entered, Terms};
 use occasion::{Occasion, Serving};
 use reply::model;
+use trace::Step;
 
 pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
-pub use guard::{Connections, GuardedApp};
+pub use guard::{Connections, GuardedApp, Tunnels};
 pub use listening::{Listening, open};
 pub use passwords::Passwords;
+pub use pulse::Pulse;
+pub use successor::{PATIENCE, Successor};
 
 /// What belongs to the process and outlives every generation.
 pub struct State {
@@ -71,6 +79,10 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// All limit counters.
     pub limiter: Arc<Limiter>,
+    /// The process that the counters were handed over to, while it decides.
+    pub successor: ArcSwapOption<Successor>,
+    /// Whether the process before still asks this one for decisions.
+    pub is_asked: AtomicBool,
     /// The counters that other gateways share, where they do.
     pub shared: Option<SharedLimits>,
     /// The clock of the limits.
@@ -87,10 +99,16 @@ pub struct State {
     pub passwords: Passwords,
     /// Connections to those who are asked who calls.
     pub auth_services: AuthServices,
+    /// Open WebSockets.
+    pub tunnels: Arc<Tunnels>,
     /// Where access lines go.
     pub access: AccessLog,
+    /// Where the spans of traces go.
+    pub spans: SpanQueue,
     /// The listeners of clients.
     pub listeners: Vec<Listening>,
+    /// The connection of the process to itself, while there is one.
+    pub pulse: ArcSwapOption<Pulse>,
     /// Set once the process is about to leave.
     pub draining: AtomicBool,
     /// Requests between their first phase and their log line.
@@ -103,8 +121,11 @@ impl State {
         Self {
             gateway: ArcSwap::from_pointee(gateway),
             stored_keys: None,
+            spans: SpanQueue::new(telemetry.spans.clone()),
             telemetry,
             limiter: Limiter::new(),
+            successor: ArcSwapOption::empty(),
+            is_asked: AtomicBool::new(false),
             shared: None,
             clock: Clock::start(),
             connections: Arc::new(Connections::default()),
@@ -113,8 +134,10 @@ impl State {
             keys: Arc::default(),
             passwords: Passwords::default(),
             auth_services: AuthServices::default(),
+            tunnels: Arc::default(),
             access,
             listeners: Vec::new(),
+            pulse: ArcSwapOption::empty(),
             draining: AtomicBool::new(false),
             in_flight: Arc::new(AtomicUsize::new(0)),
         }
@@ -140,7 +163,12 @@ impl<O: Occasion> Proxy<O> {
     /// Everything between the header and the service. `Ok(None)` when the request is answered already.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Option<Rejection>> {
         let request = admit::Request::of(session, &exchange.gateway);
+        let upgrades = request.envelope.upgrades();
         let decision = admit::admit_on(&self.occasion, &self.state, &request, exchange).await;
+        if upgrades && !matches!(&decision, Ok(Decision::Forward(admission)) if admission.handshake.is_some()) {
+            // pingora upgrades whatever asks for it, and nothing else may.
+            session.req_header_mut().remove_header(&UPGRADE);
+        }
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
                 answer::options(session, exchange, allow).await?;
@@ -156,7 +184,12 @@ impl<O: Occasion> Proxy<O> {
             }
             Ok(Decision::Forward(admission)) => Ok(admission),
             // Boxed, so that requests without a body do not carry the space for reading one.
-            Ok(Decision::ReadBody(pending)) => Box::pin(self.read_body(session, exchange, pending)).await,
+            Ok(Decision::ReadBody(pending)) => {
+                let began = exchange.step_begins();
+                let admission = Box::pin(self.read_body(session, exchange, pending)).await;
+                exchange.step_over(Step::Body, began);
+                admission
+            }
             Err(rejection) => Err(rejection),
         };
         let admission = match admission {
@@ -174,6 +207,10 @@ impl<O: Occasion> Proxy<O> {
         if exchange.hold.is_some() || !matches!(substitute, Substitute::Nothing) {
             exchange.slot = Some(body::swap_in(session, substitute, exchange.hold.clone()));
         }
+        if admission.handshake.is_some() {
+            // A client has to wait for the 101. One that does not would keep the guard from seeing it leave.
+            session.as_mut().set_pipelining_enabled(false);
+        }
         exchange.admission = Some(admission);
         Ok(None)
     }
@@ -189,19 +226,40 @@ impl<O: Occasion> Proxy<O> {
         let guard = &exchange.gateway.request_limits;
         let limits = BodyLimits { max, deadline: guard.body_timeout, memory: guard.body_memory };
         let held = exchange.body_memory.insert(self.state.bodies.reserve());
+        let begun = Instant::now();
         let Some(form) = pending.incoming_form() else {
-            let body = body::read(session, pending.keep(), limits, held).await?;
-            return pending.finish(&body);
+            let body = body::read(session, pending.keep(), limits, held).await;
+            exchange.request_body = Some(begun.elapsed());
+            return pending.finish(&body?);
         };
         let uploads = &exchange.gateway.upload_limits;
         let store = Store { disk: &self.state.uploads, directory: uploads.directory.as_ref(), limit: uploads.disk };
-        match body::read_form(session, form, limits, store, held).await {
+        let upload = body::read_form(session, form, limits, store, held).await;
+        exchange.request_body = Some(begun.elapsed());
+        match upload {
             Ok(upload) => pending.finish_form(upload),
             Err(failure) => {
                 exchange.cause = failure.cause;
                 Err(failure.rejection)
             }
         }
+    }
+
+    /// Goes over to a WebSocket with a service that answers the client's handshake; nothing else may switch protocols.
+    fn tunnel(&self, session: &mut Session, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+        let admission = admission(exchange)?;
+        let route = Arc::clone(&admission.route);
+        let answered = admission.handshake.as_ref().is_some_and(|asked| asked.is_answered(&response.headers));
+        let (true, Some(websocket), Some(watch)) = (answered, &route.websocket, &exchange.watch) else {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "service switches protocols").into_up());
+        };
+        exchange.service.replied = Some(exchange.started.elapsed());
+        route.service.metrics.replied(response.status.as_u16());
+        session.set_read_timeout(None);
+        let until = websocket.max_lifetime.map(|time| tokio::time::Instant::now() + time);
+        watch.open(Terms { idle: websocket.idle_timeout, until });
+        exchange.tunnel = Some(self.state.tunnels.enter(watch, &websocket.metrics));
+        plain::edit_response(response, |headers| reply::switch(headers, exchange, &route))
     }
 
     fn restore(session: &mut Session, exchange: &mut Exchange) {
@@ -214,6 +272,12 @@ impl<O: Occasion> Proxy<O> {
 /// An exchange past admission. Its absence in a later phase is a fault of the gateway.
 fn admission(exchange: &Exchange) -> Result<&Admission> {
     exchange.admission.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "request was not admitted"))
+}
+
+/// How long pingora may wait for each read of the service; `None`: the guard alone watches. pingora keeps the time that
+/// it was given first, and a WebSocket may be silent for longer than any reply.
+fn reads_within(admission: &Admission) -> Option<Duration> {
+    admission.handshake.is_none().then(|| admission.route.timeouts.longest_silence())
 }
 
 #[async_trait]
@@ -229,7 +293,14 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
-        guard::mark_busy(session);
+        if let Some(pulse) = guard::mark_busy(session) {
+            if !pulse.is_asked_by(&session.req_header().headers) {
+                return Err(Error::explain(ErrorType::ConnectionClosed, "not the process's own request").into_down());
+            }
+            exchange.is_pulse = true;
+            exchange.in_flight = None;
+        }
+        exchange.watch = guard::watch(session);
         exchange.tls = guard::secured(session);
         session.as_mut().set_pipelining_enabled(true);
         let silence = exchange.gateway.request_limits.body_timeout;
@@ -237,10 +308,6 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         session.set_write_timeout(Some(silence));
         if self.state.draining.load(Ordering::Relaxed) {
             session.set_keepalive(None);
-        }
-        // No protocol but HTTP passes, so nothing is upgraded.
-        if session.req_header().headers.keys().any(|name| *name == UPGRADE) {
-            session.req_header_mut().remove_header(&UPGRADE);
         }
         // Before pingora copies the header for the service.
         plain::forget_spelling(session.req_header_mut());
@@ -257,14 +324,16 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Box<Exchange>) -> Result<Box<HttpPeer>> {
-        let service = &admission(exchange)?.route.service;
+        let route = &admission(exchange)?.route;
+        let service = &route.service;
         let target = service.next_target().ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no address", service.name)).into_up()
         })?;
         let mut peer = Box::new(service.peer(&target));
         exchange.attempts += 1;
-        exchange.service.contacted = Some(exchange.started.elapsed());
-        if matches!(admission(exchange)?.body, AdmittedBody::None) {
+        exchange.service.contacted.get_or_insert_with(|| exchange.started.elapsed());
+        peer.options.read_timeout = reads_within(admission(exchange)?);
+        if matches!(admission(exchange)?.body, AdmittedBody::None) && admission(exchange)?.handshake.is_none() {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
             peer.options.write_timeout = None;
         }
@@ -284,6 +353,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "request has no target"))?;
         let admission = admission(exchange)?;
+        exchange.expect(admission.route.timeouts.response, reads_within(admission));
         plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
     }
 
@@ -295,6 +365,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         _end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
+        if let (Some(tunnel), Some(bytes)) = (&exchange.tunnel, &body) {
+            tunnel.metrics.received(bytes.len() as u64);
+        }
         let admission = admission(exchange)?;
         if !matches!(admission.body, AdmittedBody::Streamed) {
             return Ok(());
@@ -320,6 +393,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             service.metrics.unreachable();
             service.target_count()
         });
+        exchange.attempt_failed(error.etype().as_str());
         error.set_retry((exchange.attempts as usize) < targets.min(MAX_ATTEMPTS));
         error
     }
@@ -331,8 +405,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked for it: `Upgrade` ends at the gateway.
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "service switches protocols").into_up());
+            return self.tunnel(session, response, exchange);
         }
         if response.status.is_informational() {
             return Ok(());
@@ -342,8 +415,14 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             response.remove_header(&TRANSFER_ENCODING);
             session.set_keepalive(None);
         }
+        if self.state.draining.load(Ordering::Relaxed) {
+            // Also where the drain began after the request: its client need not find out by a closed connection.
+            session.set_keepalive(None);
+        }
         exchange.service.replied = Some(exchange.started.elapsed());
+        exchange.service.status = Some(response.status.as_u16());
         let route = &admission(exchange)?.route;
+        exchange.expect(route.timeouts.idle, reads_within(admission(exchange)?));
         route.service.metrics.replied(response.status.as_u16());
         if let Some(hold) = exchange.hold.as_ref() {
             let method = &session.req_header().method;
@@ -357,8 +436,28 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         plain::edit_response(response, |headers| reply::rewrite(headers, exchange, route))
     }
 
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Option<Duration>> {
+        if let Some(watch) = &exchange.watch {
+            watch.heard();
+        }
+        if let (Some(tunnel), Some(bytes)) = (&exchange.tunnel, body) {
+            tunnel.metrics.sent(bytes.len() as u64);
+        }
+        Ok(None)
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
         Self::restore(session, exchange);
+        let silent = exchange.watch.as_ref().is_some_and(|watch| watch.was_silent());
+        // The guard noticed it on the client's side.
+        let silence = silent.then(|| Error::new_up(ErrorType::ReadTimedout));
+        let error = silence.as_deref().unwrap_or(error);
         exchange.cause = Some(cause(error));
         let gone = *error.esource() == ErrorSource::Downstream
             && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError);
@@ -372,7 +471,10 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         // pingora drops the connection after an error; the client should know.
         session.set_keepalive(None);
         let code = rejection.status(exchange.gateway.format);
-        if session.response_written().is_none_or(|response| response.status.is_informational()) {
+        // What follows a 101 is no HTTP.
+        if exchange.tunnel.is_none()
+            && session.response_written().is_none_or(|response| response.status.is_informational())
+        {
             // When this fails the client is gone, and the access line says so by its missing status.
             let _ = answer::reject(session, exchange, &rejection).await;
         } else {
@@ -388,9 +490,12 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             exchange.cause = Some(fault.cause());
         }
         guard::mark_idle(session);
-        self.record(session, error, exchange);
+        if !exchange.is_pulse {
+            self.record(session, error, exchange);
+        }
         self.occasion.over(exchange);
         // What the request held is free before its connection waits for the next one.
+        exchange.tunnel = None;
         exchange.trail.held = None;
         exchange.body_memory = None;
         exchange.in_flight = None;
@@ -426,6 +531,7 @@ impl<O: Occasion> Proxy<O> {
         let total = exchange.started.elapsed();
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let decided = exchange.service.contacted.unwrap_or(total);
+        let own = decided.saturating_sub(exchange.request_body.unwrap_or_default());
         let trail = &exchange.trail;
         let gateway = &exchange.gateway;
         let docs = gateway.docs.as_ref().filter(|_| trail.asked == Asked::Docs);
@@ -434,8 +540,10 @@ impl<O: Occasion> Proxy<O> {
             (None, Some(docs)) => &docs.metrics,
             (None, None) => &gateway.unmatched,
         };
-        metrics.answered(status, total);
-        metrics.decided(decided);
+        // That of a WebSocket is the time to its 101: how long it lived is no duration of a request.
+        let answered = if exchange.tunnel.is_some() { exchange.service.replied.unwrap_or(total) } else { total };
+        metrics.answered(status, answered);
+        metrics.decided(own);
         if let Some(reason) = exchange.rejected {
             metrics.rejected(reason);
             trail.route.iter().for_each(|route| route.service.metrics.failed(reason));
@@ -448,21 +556,33 @@ impl<O: Occasion> Proxy<O> {
         if let Some(time) = service_time {
             metrics.served(time);
         }
-        if exchange.cause.is_none() {
+        let ending = exchange.tunnel.as_ref().and_then(Entered::ending);
+        if let Some(ending) = ending {
+            exchange.cause = Some(ending.cause().to_owned());
+        } else if exchange.cause.is_none() {
             exchange.cause = error.map(cause);
         }
-        let Some(format) = gateway.access_format else { return };
+        trace::report(&self.state.spans, session, exchange, status, total);
+        let decision = exchange.rejected.unwrap_or(match observed.is_empty() && trail.passed_over.is_empty() {
+            true => ADMITTED,
+            false => "observed",
+        });
+        let Some(shape) = &gateway.access_shape else { return };
+        let lines = trail.route.as_ref().map_or(gateway.access_lines, |route| route.access_lines);
+        if !lines.tell(status, decision) {
+            return;
+        }
         let request = session.req_header();
-        let header = |name| request.headers.get(name).map(|value: &http::HeaderValue| value.as_bytes());
         let consumer = trail.consumer.as_ref();
         self.state.access.write(
-            format,
+            shape,
             &AccessLine {
                 at: exchange.at,
                 request_id: exchange.id.as_bytes(),
+                trace_id: exchange.trace.as_ref().map(|trace| trace.id.text()),
                 client: exchange.client.as_bytes(),
                 method: request.method.as_str(),
-                host: header(http::header::HOST).unwrap_or_default(),
+                host: request.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default(),
                 path: request.uri.path(),
                 protocol: protocol(request.version),
                 tls: exchange.tls.as_ref().map(|tls| tls.version),
@@ -472,10 +592,8 @@ impl<O: Occasion> Proxy<O> {
                 consumer: consumer.map(|consumer| &*consumer.name),
                 plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
                 status,
-                decision: exchange.rejected.unwrap_or(match observed.is_empty() && trail.passed_over.is_empty() {
-                    true => "admitted",
-                    false => "observed",
-                }),
+                decision,
+                refused_by: &trail.refused_by,
                 observed: &told(observed),
                 observed_count: observed.len(),
                 would_refuse: &would_refuse(&trail.passed_over),
@@ -483,11 +601,13 @@ impl<O: Occasion> Proxy<O> {
                 bytes_in: session.body_bytes_read() as u64,
                 bytes_out: session.body_bytes_sent() as u64,
                 total,
-                gateway: decided,
+                gateway: own,
+                request_body: exchange.request_body,
                 service_time,
+                response: exchange.service.replied.and_then(|replied| total.checked_sub(replied)),
                 retries: exchange.attempts.saturating_sub(1),
                 generation: gateway.generation,
-                user_agent: header(http::header::USER_AGENT),
+                headers: &request.headers,
             },
         );
     }

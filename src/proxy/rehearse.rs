@@ -131,6 +131,7 @@ impl Step {
         match rejection {
             Rejection::Malformed(_)
             | Rejection::Path(_)
+            | Rejection::Handshake(_)
             | Rejection::UriTooLong
             | Rejection::Misdirected
             | Rejection::HeaderTooLarge
@@ -146,7 +147,7 @@ impl Step {
             | Rejection::PasswordsBusy
             | Rejection::CallerRefused(_)
             | Rejection::AuthUnavailable => Self::Caller,
-            Rejection::Forbidden => Self::Conditions,
+            Rejection::Forbidden | Rejection::Origin => Self::Conditions,
             Rejection::Limited(_) | Rejection::LimitsUnavailable => Self::Limits,
             Rejection::BodyTooLarge(_)
             | Rejection::BodyTimeout

@@ -6,16 +6,33 @@
 
 pub mod model;
 
-use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, TRANSFER_ENCODING};
+use smallvec::SmallVec;
 
 use crate::gateway::{Route, ServiceHeaders};
 use crate::policy::headers::{beyond_representation, response_hop_by_hop};
 use crate::policy::rejection::X_REQUEST_ID;
+use crate::policy::websocket;
 
 use super::exchange::Exchange;
 
 /// Room for `X-Request-Id`, and for pingora's `Date` and `Connection`: the map of fields grows once at most.
 const ADDED: usize = 3;
+
+/// Rewrites the header with which a service goes over to a WebSocket. What it negotiates passes, whatever a route hides.
+pub fn switch(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
+    let negotiated: SmallVec<[(HeaderName, HeaderValue); 3]> = [SEC_WEBSOCKET_ACCEPT]
+        .iter()
+        .chain(&websocket::NEGOTIATED)
+        .flat_map(|name| headers.get_all(name).iter().map(|value| (name.clone(), value.clone())))
+        .collect();
+    rewrite(headers, exchange, route);
+    for name in [SEC_WEBSOCKET_ACCEPT, CONTENT_LENGTH, TRANSFER_ENCODING].iter().chain(&websocket::NEGOTIATED) {
+        headers.remove(name);
+    }
+    headers.extend(negotiated);
+    websocket::switch(headers);
+}
 
 /// Rewrites the header of a final response.
 pub fn rewrite(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {

@@ -2,9 +2,11 @@
 //!
 //! It answers everyone who can connect, so it belongs on loopback or a private network; `check` warns otherwise.
 //! `POST /reload` is answered only to peers on the same machine, and only with the header `X-Tollgate: reload`, which a
-//! web page cannot send across origins; what has to do with API keys (`keys`), only to whoever has the token for it.
+//! web page cannot send across origins; what has to do with API keys (`keys`), and a change of the log's `level`, only to
+//! whoever has the token for it.
 
 mod keys;
+mod level;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,8 +20,10 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
+use crate::config::Sha256;
 use crate::gateway::{Access, Route, docs};
 use crate::proxy::State;
+use crate::telemetry;
 
 use super::reload::{Outcome, Reloader};
 use super::unix_now;
@@ -32,6 +36,8 @@ pub struct Admin {
     reloader: Arc<Reloader>,
     /// Where there is a store.
     keys: Option<Keys>,
+    /// Of whoever may change something.
+    token: Option<Sha256>,
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -51,8 +57,8 @@ const PAGES: [(&str, Method); 6] = [
 
 impl Admin {
     /// For this process.
-    pub fn new(state: Arc<State>, reloader: Arc<Reloader>, keys: Option<Keys>) -> Self {
-        Self { state, reloader, keys }
+    pub fn new(state: Arc<State>, reloader: Arc<Reloader>, keys: Option<Keys>, token: Option<Sha256>) -> Self {
+        Self { state, reloader, keys, token }
     }
 
     fn answer(&self, path: &str) -> Response<Vec<u8>> {
@@ -82,7 +88,7 @@ impl Admin {
         telemetry.connections.set(int(self.state.connections.open() as u64));
         telemetry.body_memory.set(int(self.state.bodies.used()));
         telemetry.upload_disk.set(int(self.state.uploads.used()));
-        telemetry.access_dropped.set(int(self.state.access.dropped()));
+        telemetry.lost_lines(self.state.access.lost(), telemetry::lost_log_entries());
         if let Some(keys) = &self.state.stored_keys {
             telemetry.store_keys.set(int(keys.load().good(unix_now()) as u64));
         }
@@ -174,6 +180,9 @@ impl ServeHttp for Admin {
             && let Some(answer) = keys.answer(session).await
         {
             return answer;
+        }
+        if path == level::PATH {
+            return level::answer(self.token.as_ref(), session).await;
         }
         let Some((_, expected)) = PAGES.iter().find(|(page, _)| *page == path) else { return not_found() };
         if *expected != Method::POST {

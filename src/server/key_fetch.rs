@@ -132,8 +132,8 @@ fn get(url: &str) -> Result<Vec<u8>, String> {
     reply.body_mut().with_config().limit(MAX_BYTES).read_to_vec().map_err(failed)
 }
 
-/// One client for all providers. Whom the machine trusts is read once, at the first fetch.
-fn agent() -> Result<&'static Agent, String> {
+/// One client for all whom the process itself asks. Whom the machine trusts is read once, at the first request.
+pub(super) fn agent() -> Result<&'static Agent, String> {
     static AGENT: OnceCell<Agent> = OnceCell::new();
     AGENT.get_or_try_init(|| {
         let trusted = rustls_native_certs::load_native_certs().certs;

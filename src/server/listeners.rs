@@ -1,24 +1,39 @@
-//! Listening sockets, bound before pingora starts.
+//! Listening sockets: from the process before this one, from systemd, or bound before pingora starts.
 //!
 //! pingora binds its listeners inside a task, retries for half a minute and then panics there while the process
 //! lives on. Bound here, a port in use stops the start at once, and port 0 works.
 
+use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 
 use async_trait::async_trait;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::upgrade::{Role, Socket};
+use super::activation::Activated;
+use super::upgrade::{Role, Socket, Takeover};
 
 /// A bound socket.
 #[derive(Debug)]
 pub struct Bound {
     /// The address it is bound to; with the real port where port 0 was asked for.
     pub address: SocketAddr,
+    /// Who keeps it when this process ends.
+    pub keeper: Keeper,
     listener: TcpListener,
+}
+
+/// Who keeps a listening socket when the process ends, and with it the connections that nobody has accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeper {
+    /// Nobody: such connections are reset.
+    Nobody,
+    /// systemd: they wait for the next process.
+    Systemd,
 }
 
 impl Bound {
@@ -27,18 +42,59 @@ impl Bound {
     /// # Errors
     /// A sentence for the operator.
     pub fn bind(address: SocketAddr) -> Result<Self, String> {
-        let listener = TcpListener::bind(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        Self::take(listener)
+        let listener = TcpListener::bind(address).map_err(|failed| refusal(address, &failed))?;
+        Self::take(listener, Keeper::Nobody)
     }
 
     /// Takes a bound socket over.
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn take(listener: TcpListener) -> Result<Self, String> {
+    pub fn take(listener: TcpListener, keeper: Keeper) -> Result<Self, String> {
         let prepared = listener.set_nonblocking(true).and_then(|()| listener.local_addr());
         let address = prepared.map_err(|error| format!("cannot prepare a listener: {error}"))?;
-        Ok(Self { address, listener })
+        Ok(Self { address, keeper, listener })
+    }
+}
+
+/// Why an address cannot be listened on.
+fn refusal(address: SocketAddr, failed: &Error) -> String {
+    let reason = match failed.kind() {
+        ErrorKind::AddrInUse => "another process listens there".to_owned(),
+        ErrorKind::AddrNotAvailable => "it is no address of this machine".to_owned(),
+        ErrorKind::PermissionDenied => {
+            "not permitted; a port below 1024 needs CAP_NET_BIND_SERVICE or a socket unit of systemd".to_owned()
+        }
+        _ => failed.to_string(),
+    };
+    format!("cannot listen on {address}: {reason}")
+}
+
+/// The sockets that others have bound for this process.
+pub struct Inheritance<'t> {
+    /// Those of the process that this one takes over from.
+    pub takeover: Option<&'t mut Takeover>,
+    /// Those of systemd.
+    pub activated: Activated,
+}
+
+impl Inheritance<'_> {
+    /// The socket of a listener: one that is there, or else a new one.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn bind(&mut self, role: Role, written: SocketAddr) -> Result<(Bound, Held), String> {
+        let bound = if let Some((socket, listener)) =
+            self.takeover.as_mut().and_then(|takeover| takeover.take(role, written))
+        {
+            Bound::take(listener, socket.keeper)
+        } else if let Some(listener) = self.activated.take(written) {
+            Bound::take(listener, Keeper::Systemd)
+        } else {
+            Bound::bind(written)
+        }?;
+        let held = bound.hold(role, written)?;
+        Ok((bound, held))
     }
 }
 
@@ -55,10 +111,10 @@ impl Bound {
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn hold(&self, role: Role, written: SocketAddr) -> Result<Held, String> {
+    fn hold(&self, role: Role, written: SocketAddr) -> Result<Held, String> {
         let listener = self.listener.try_clone();
         let listener = listener.map_err(|error| format!("cannot hold the listener {}: {error}", self.address))?;
-        Ok(Held { socket: Socket { role, written }, listener })
+        Ok(Held { socket: Socket { role, written, keeper: self.keeper }, listener })
     }
 }
 
@@ -110,7 +166,7 @@ impl<S: ServiceWithDependents + 'static> ServiceWithDependents for WithListener<
     ) {
         if let Some(table) = &inherited {
             let mut table = table.lock();
-            for Bound { address, listener } in self.bound.drain(..) {
+            for Bound { address, listener, .. } in self.bound.drain(..) {
                 table.add(address.to_string(), listener.into_raw_fd());
             }
         }
@@ -141,5 +197,24 @@ impl<S: ServiceWithDependents + 'static> ServiceWithDependents for WithListener<
 
     fn listen_addresses(&self) -> Option<Vec<String>> {
         self.service.listen_addresses()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_address_and_reason() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 80));
+        for (kind, reason) in [
+            (ErrorKind::AddrInUse, "another process listens there"),
+            (ErrorKind::AddrNotAvailable, "no address of this machine"),
+            (ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+            (ErrorKind::OutOfMemory, "out of memory"),
+        ] {
+            let said = refusal(address, &kind.into());
+            assert!(said.starts_with("cannot listen on 192.0.2.1:80: ") && said.contains(reason), "{said}");
+        }
     }
 }

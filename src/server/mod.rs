@@ -3,22 +3,28 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes and saves quotas in it, `shared` and `shared_keys` what many gateways have in one Redis, `upgrade` hands over to
-//! the next process, `signals` decides when to leave.
+//! changes and saves quotas in it, `shared` and `shared_keys` what many gateways have in one Redis, `traces` sends spans
+//! away, `upgrade` hands over to the next process, `signals` decides when to leave. Of systemd know `activation`, `herald`
+//! and `watchdog`.
 
+mod activation;
 mod admin;
 mod certificates;
+mod herald;
 pub mod key_fetch;
 pub mod keys;
 mod listeners;
+mod process_log;
 mod reload;
 mod shared;
 mod shared_keys;
 mod signals;
 mod store;
 mod supervisor;
+mod traces;
 pub mod upgrade;
 mod watch;
+mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +45,9 @@ use crate::proxy::{GuardedApp, Listening, Proxy, SharedLimits, State, UploadDisk
 use crate::store::{Place, Snapshot};
 use crate::telemetry::{AccessLog, Telemetry};
 
-use listeners::{Acceptance, Bound, Held, WithListener};
+use activation::Activated;
+use herald::Herald;
+use listeners::{Acceptance, Bound, Held, Inheritance, Keeper, WithListener};
 use reload::Reloader;
 use upgrade::{Program, Role, Succession, Takeover};
 
@@ -48,6 +56,12 @@ pub use reload::Outcome;
 
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit it was built from, or `unknown`.
+pub const REVISION: &str = env!("TOLLGATE_REVISION");
+
+/// The version with commit and date, as far as they are known.
+pub const BUILD: &str = env!("TOLLGATE_BUILD");
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -62,6 +76,8 @@ pub struct Setup {
     pub program: Option<Program>,
     /// The socket of the process that this one takes over from.
     pub takeover: Option<PathBuf>,
+    /// What the process log says, whatever the configuration says of it.
+    pub log_level: Option<log::LevelFilter>,
 }
 
 /// Where the configuration comes from.
@@ -192,11 +208,16 @@ pub fn check(source: &Source, purpose: Purpose, surroundings: &Surroundings<'_>)
 /// When it cannot start; nothing was served then.
 pub fn run(setup: Setup) -> Result<(), StartError> {
     let begun = std::time::Instant::now();
+    // Before there are threads.
+    let activated = Activated::from_environment().map_err(StartError::Machine)?;
     raise_open_file_limit();
+    signals::hold().map_err(StartError::Machine)?;
     let takeover = setup.takeover.as_deref().map(Takeover::begin).transpose().map_err(StartError::Machine)?;
     let mut takeover = takeover;
     let source = setup.source;
-    let prepared = match prepare(&source, takeover.as_mut()) {
+    let herald = Arc::<Herald>::default();
+    let inheritance = Inheritance { takeover: takeover.as_mut(), activated };
+    let prepared = match prepare(&source, setup.log_level, inheritance, &herald) {
         Ok(prepared) => prepared,
         Err(failed) => {
             if let Some(takeover) = takeover {
@@ -205,32 +226,44 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
             return Err(failed);
         }
     };
+    let counters = takeover.as_mut().and_then(Takeover::counters);
     let Prepared { state, reloader, public, admin, following, held, upgrade_socket } = prepared;
-    let acceptance = Acceptance::new();
+    let (clients, operators) = (Acceptance::new(), Acceptance::new());
+    let kept = signals::Kept::of(&public);
     let served = Arc::new(Notify::new());
     let next = upgrade_socket.zip(setup.program).map(|(path, program)| (path, program, held));
     let succession = Succession { takeover, next, served: Arc::clone(&served) };
     let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
     server.bootstrap();
     say_bound(&state);
-    add_proxy(&mut server, &state, public, &acceptance);
-    if let Some(BoundAdmin { bound, keys }) = admin {
-        let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys);
-        add_admin(&mut server, app, bound, &acceptance);
+    add_proxy(&mut server, &state, public, &clients);
+    if let Some(BoundAdmin { bound, keys, token }) = admin {
+        let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys, token);
+        add_admin(&mut server, app, bound, &operators);
     }
     let last_save = add_store(&mut server, &state, following);
     if let Demo::On(listener) = setup.demo {
-        add_demo(&mut server, listener, &acceptance)?;
+        add_demo(&mut server, listener, &operators)?;
     }
     add_task(&mut server, "certificates", certificates::Watch::new(Arc::clone(&state), source.clone()));
     add_task(&mut server, "keys", key_fetch::Fetcher::new(Arc::clone(&state)));
-    let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession);
+    if let Some(watchdog) = watchdog::Watchdog::asked_for(&state, &herald, setup.threads) {
+        add_task(&mut server, "watchdog", watchdog);
+    }
+    let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession, Arc::clone(&herald));
     add_task(&mut server, "supervisor", supervisor);
-    let leave = signals::Leave::new(Arc::clone(&state), acceptance, served);
+    let exporter = traces::Exporter::start(&state)
+        .map_err(|failed| StartError::Machine(format!("the thread that sends traces: {failed}")))?;
+    let leave = signals::Leave { state: Arc::clone(&state), clients, operators, kept, served, herald };
+    // Last, since requests of the process before wait meanwhile.
+    if let Some(counters) = counters {
+        counters.take(&state).map_err(StartError::Machine)?;
+    }
     server.run(RunArgs { shutdown_signal: Box::new(leave) });
     if let Some(keeper) = last_save {
         keeper.finish();
     }
+    exporter.finish();
     state.access.flush();
     info!("left");
     Ok(())
@@ -259,11 +292,17 @@ enum Following {
 struct BoundAdmin {
     bound: Bound,
     keys: Option<admin::Keys>,
+    token: Option<config::Sha256>,
 }
 
 /// Makes the first generation and binds its listeners. The configuration as written ends here.
-fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepared, StartError> {
-    let telemetry = Arc::new(Telemetry::new(VERSION, option_env!("TOLLGATE_REVISION").unwrap_or("unknown")));
+fn prepare(
+    source: &Source,
+    log_level: Option<log::LevelFilter>,
+    mut inheritance: Inheritance<'_>,
+    herald: &Arc<Herald>,
+) -> Result<Prepared, StartError> {
+    let telemetry = Arc::new(Telemetry::new(VERSION, REVISION));
     let key_sources = Arc::<KeySources>::default();
     let surroundings = Surroundings {
         telemetry: &telemetry,
@@ -279,6 +318,7 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         return Err(StartError::Configuration(checked.report, checked.sources));
     };
+    process_log::begin(&loaded.config.log, log_level);
     let shared = loaded.config.store.as_ref().map(shared::limits).transpose().map_err(StartError::Machine)?.flatten();
     let place = keys::place_here(&loaded.config, source);
     let (mut following, stored_keys) =
@@ -287,17 +327,13 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     for (line, warning) in checked.report.lines(&checked.sources) {
         log::warn!("configuration line {line}: {warning}");
     }
-    let mut bind = |role, written| -> Result<(Bound, Held), StartError> {
-        let inherited = takeover.as_mut().and_then(|takeover| takeover.take(role, written));
-        let bound = inherited.map_or_else(|| Bound::bind(written), Bound::take).map_err(StartError::Machine)?;
-        let held = bound.hold(role, written).map_err(StartError::Machine)?;
-        Ok((bound, held))
-    };
+    let mut bind = |role, written| inheritance.bind(role, written).map_err(StartError::Machine);
     let public = loaded.config.listeners.iter().map(|listener| bind(Role::Public, listener.address));
     let (public, mut held): (Vec<_>, Vec<_>) = public.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let admin = loaded.config.admin.as_ref().map(|admin| bind(Role::Admin, admin.address)).transpose()?;
     let (admin, held_admin) = admin.unzip();
     held.extend(held_admin);
+    inheritance.activated.finish().map_err(StartError::Machine)?;
     let state =
         Arc::new(State { stored_keys, shared, ..state(gateway, telemetry, key_sources, &loaded.config, &public)? });
     if let Following::File(look) = &mut following {
@@ -305,8 +341,8 @@ fn prepare(source: &Source, mut takeover: Option<&mut Takeover>) -> Result<Prepa
     }
     let token = loaded.config.admin.as_ref().and_then(|admin| admin.token_sha256);
     let keys = place.map(|place| admin::Keys::new(Arc::clone(&state), place, token));
-    let admin = admin.map(|bound| BoundAdmin { bound, keys });
-    let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded));
+    let admin = admin.map(|bound| BoundAdmin { bound, keys, token });
+    let reloader = Arc::new(Reloader::new(Arc::clone(&state), source.clone(), &loaded, Arc::clone(herald)));
     let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
     let upgrade_socket = upgrade::socket_path(&loaded.config, source, runtime_directory.as_deref());
     upgrade_socket.as_deref().map_or(Ok(()), upgrade::prepare).map_err(StartError::Machine)?;
@@ -422,7 +458,7 @@ fn add_task<T: BackgroundService + Send + Sync + 'static>(server: &mut Server, n
 }
 
 fn add_demo(server: &mut Server, listener: std::net::TcpListener, acceptance: &Acceptance) -> Result<(), StartError> {
-    let bound = Bound::take(listener).map_err(StartError::Machine)?;
+    let bound = Bound::take(listener, Keeper::Nobody).map_err(StartError::Machine)?;
     let mut service = demo::service("demo");
     service.threads = Some(1);
     service.add_tcp(&bound.address.to_string());

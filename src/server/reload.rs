@@ -11,15 +11,16 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use parking_lot::Mutex;
 
-use crate::config::{Admin, Color, Config, Loaded, Store, Upgrade};
+use crate::config::{Admin, Color, Config, Loaded, Log, Store, Upgrade};
 use crate::gateway::{Gateway, Surroundings, lookup};
 use crate::proxy::{self, State};
 use crate::telemetry::ReloadResult;
 
 use super::certificates::{read_beside, show};
+use super::herald::Herald;
 use super::store::warn_of_shared;
 use super::watch::Watched;
-use super::{Purpose, Source, check, check_uploads, unix_now};
+use super::{Purpose, Source, check, check_uploads, process_log, unix_now};
 
 /// How a reload ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub struct Reloader {
     /// What cannot change in this process, as it was at the start.
     fixed: Fixed,
     current: Mutex<Current>,
+    herald: Arc<Herald>,
 }
 
 #[derive(PartialEq)]
@@ -65,6 +67,7 @@ struct Fixed {
 
 struct Current {
     access_path: String,
+    log: Log,
     watch: Watched,
 }
 
@@ -94,14 +97,15 @@ impl Fixed {
 impl Current {
     fn of(loaded: &Loaded) -> Self {
         let watch = if loaded.config.reload.watch { Watched::of(&loaded.files) } else { Watched::default() };
-        Self { access_path: loaded.config.access_log.path.clone(), watch }
+        let Config { access_log, log, .. } = &loaded.config;
+        Self { access_path: access_log.path.clone(), log: log.clone(), watch }
     }
 }
 
 impl Reloader {
     /// For the process that started with `loaded`.
-    pub fn new(state: Arc<State>, source: Source, loaded: &Loaded) -> Self {
-        Self { state, source, fixed: Fixed::of(loaded), current: Mutex::new(Current::of(loaded)) }
+    pub fn new(state: Arc<State>, source: Source, loaded: &Loaded, herald: Arc<Herald>) -> Self {
+        Self { state, source, fixed: Fixed::of(loaded), current: Mutex::new(Current::of(loaded)), herald }
     }
 
     /// What to watch for changes; nothing unless the configuration asks for it.
@@ -111,16 +115,18 @@ impl Reloader {
 
     /// Reloads, and says in the log and the metrics how it ended.
     pub fn reload(&self) -> Outcome {
-        let _ = sd_notify::NotifyState::monotonic_usec_now()
-            .and_then(|now| sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]));
-        let (outcome, result, status) = self.publish();
-        let generation = self.state.gateway.load().generation;
-        self.state.telemetry.reloaded(result, generation, unix_now());
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&status)]);
+        self.herald.reloading();
+        let (outcome, result) = self.publish();
+        let gateway = self.state.gateway.load();
+        self.state.telemetry.reloaded(result, gateway.generation, unix_now());
+        match result {
+            ReloadResult::Refused => self.herald.refused(&gateway),
+            ReloadResult::Published | ReloadResult::Unchanged => self.herald.ready(&gateway),
+        }
         outcome
     }
 
-    fn publish(&self) -> (Outcome, ReloadResult, String) {
+    fn publish(&self) -> (Outcome, ReloadResult) {
         let mut current = self.current.lock();
         let running = self.state.gateway.load_full();
         let generation = running.generation + 1;
@@ -142,8 +148,7 @@ impl Reloader {
         let upgrade_needed = self.fixed.differences(&Fixed::of(&loaded));
         if gateway.hash == running.hash {
             info!("configuration unchanged generation={}", running.generation);
-            let status = format!("generation {}", running.generation);
-            return (Outcome::Unchanged { generation: running.generation }, ReloadResult::Unchanged, status);
+            return (Outcome::Unchanged { generation: running.generation }, ReloadResult::Unchanged);
         }
         if let Err(failed) = check_uploads(&gateway) {
             return self.refused(format!("error: {failed}\n"), &running);
@@ -153,6 +158,7 @@ impl Reloader {
         {
             return self.refused(format!("error: access log {}: {failed}\n", loaded.config.access_log.path), &running);
         }
+        process_log::follow(&loaded.config.log, &current.log);
         *current = Current::of(&loaded);
         let (routes, gateway) = (gateway.routes.len(), Arc::new(gateway));
         self.state.gateway.store(Arc::clone(&gateway));
@@ -166,14 +172,13 @@ impl Reloader {
         let warnings = checked.report.render(&checked.sources, Color::Never);
         info!("configuration published generation={generation} routes={routes}");
         let outcome = Outcome::Published { generation, upgrade_needed, warnings };
-        (outcome, ReloadResult::Published, format!("generation {generation}"))
+        (outcome, ReloadResult::Published)
     }
 
     /// Says that the file is refused, and forgets what was made for it.
-    fn refused(&self, report: String, running: &Gateway) -> (Outcome, ReloadResult, String) {
+    fn refused(&self, report: String, running: &Gateway) -> (Outcome, ReloadResult) {
         self.state.telemetry.keep(&running.inventory);
         error!("configuration refused, generation {} goes on:\n{report}", running.generation);
-        let status = format!("generation {}, last reload refused", running.generation);
-        (Outcome::Refused { report }, ReloadResult::Refused, status)
+        (Outcome::Refused { report }, ReloadResult::Refused)
     }
 }

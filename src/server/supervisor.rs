@@ -1,4 +1,4 @@
-//! What happens beside requests: SIGHUP, changed files, names that move.
+//! What happens beside requests: SIGHUP, SIGUSR1, changed files, names that move.
 //!
 //! One background task on a runtime of its own, so that a slow resolver or a large file never delays a request.
 
@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::gateway::lookup;
 use crate::proxy::State;
 
+use super::herald::Herald;
 use super::reload::Reloader;
 use super::upgrade::Succession;
 use super::watch::{Mark, Watched};
@@ -38,12 +39,19 @@ pub struct Supervisor {
     reloader: Arc<Reloader>,
     begun: Instant,
     succession: Mutex<Option<Succession>>,
+    herald: Arc<Herald>,
 }
 
 impl Supervisor {
     /// `begun` is when the process began to start; `succession` is completed when it serves.
-    pub fn new(state: Arc<State>, reloader: Arc<Reloader>, begun: Instant, succession: Succession) -> Self {
-        Self { state, reloader, begun, succession: Mutex::new(Some(succession)) }
+    pub fn new(
+        state: Arc<State>,
+        reloader: Arc<Reloader>,
+        begun: Instant,
+        succession: Succession,
+        herald: Arc<Herald>,
+    ) -> Self {
+        Self { state, reloader, begun, succession: Mutex::new(Some(succession)), herald }
     }
 
     fn announce(&self) {
@@ -58,11 +66,19 @@ impl Supervisor {
             took.as_secs_f64() * 1e3
         );
         // First, since systemd hears only whom the process before has named as the main one.
-        if let Some(Err(failed)) = self.succession.lock().take().map(Succession::complete) {
+        if let Some(Err(failed)) = self.succession.lock().take().map(|succession| succession.complete(&self.state)) {
             error!("{failed}");
         }
-        // Without systemd there is nobody to tell.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("generation 1")]);
+        self.herald.ready(&gateway);
+    }
+
+    /// Opens the access log again, for whoever has moved its file away.
+    fn reopen(&self) {
+        match self.state.access.reopen() {
+            Ok(Some(path)) => info!("access log {path} opened again"),
+            Ok(None) => info!("SIGUSR1: the access log is no file, nothing is opened again"),
+            Err((path, failed)) => error!("access log {path} cannot be opened again, the old file goes on: {failed}"),
+        }
     }
 
     /// Looks up the names of the current generation's services.
@@ -80,10 +96,11 @@ impl Supervisor {
 #[async_trait]
 impl BackgroundService for Supervisor {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
+        let heard = signal(SignalKind::hangup()).and_then(|hangup| Ok((hangup, signal(SignalKind::user_defined1())?)));
+        let (mut hangup, mut reopen) = match heard {
+            Ok(heard) => heard,
             Err(failed) => {
-                error!("cannot listen for SIGHUP: {failed}");
+                error!("cannot listen for SIGHUP and SIGUSR1: {failed}");
                 return;
             }
         };
@@ -100,6 +117,7 @@ impl BackgroundService for Supervisor {
                     self.reloader.reload();
                     watch.renew(&self.reloader, &changes);
                 }
+                _ = reopen.recv() => self.reopen(),
                 Some(()) = changed.recv() => {
                     let quiet = async { while timeout(SETTLE, changed.recv()).await.is_ok() {} };
                     let _ = timeout(SETTLED, quiet).await;

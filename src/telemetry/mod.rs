@@ -1,4 +1,4 @@
-//! Every metric, the access line and the process log, defined once.
+//! Every metric, the access line, the spans of traces and the process log, defined once.
 //!
 //! A leaf: it imports nothing of ours. Metric labels come from names in the configuration and from closed sets,
 //! never from request text, so a scrape stays the same size whatever strangers send. The children of a route's
@@ -11,12 +11,19 @@ mod log;
 mod make;
 mod metrics;
 mod named;
+pub mod otlp;
+mod outlet;
 mod series;
+pub mod spans;
+mod text;
 mod usage;
 
-pub use access::{AccessLine, AccessLog, Format, MAX_OBSERVED, Observed, WouldRefuse};
+pub use access::{
+    ADMITTED, AccessLine, AccessLog, Field, Fields, Format, Lines, MAX_OBSERVED, Observed, Shape, WouldRefuse,
+};
 pub use certificates::Handshake;
-pub use log::{escape_json, install};
+pub use log::{flush_log, install, log_level, lost_log_entries, set_log_format, set_log_level};
 pub use metrics::{DecidedBy, ReloadResult, Telemetry};
-pub use named::{LimitMetrics, RouteMetrics, ServiceMetrics};
+pub use named::{LimitMetrics, RouteMetrics, ServiceMetrics, WebsocketMetrics};
+pub use outlet::Lost;
 pub use series::{Inventory, Names, Pairs};

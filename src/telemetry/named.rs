@@ -6,12 +6,12 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntCounterVec};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 /// Statuses with a label of their own; any other is counted as `other`.
-pub(super) const STATUSES: [u16; 40] = [
-    200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408,
-    409, 410, 411, 412, 413, 414, 415, 416, 421, 422, 425, 429, 431, 500, 502, 503, 504,
+pub(super) const STATUSES: [u16; 42] = [
+    101, 200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406,
+    408, 409, 410, 411, 412, 413, 414, 415, 416, 421, 422, 425, 426, 429, 431, 500, 502, 503, 504,
 ];
 
 /// How many labels statuses have.
@@ -19,6 +19,9 @@ pub(super) const STATUS_LABELS: usize = STATUSES.len() + 1;
 
 /// Labels of a service's replies: the class of their status.
 pub(super) const SERVICE_REPLIES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "other"];
+
+/// Which way the bytes of a WebSocket go: from the client, to the client.
+pub(super) const WEBSOCKET_DIRECTIONS: [&str; 2] = ["received", "sent"];
 
 /// What can become of a password.
 pub(super) const PASSWORD_RESULTS: [&str; 5] = ["right", "wrong", "unknown", "malformed", "busy"];
@@ -90,6 +93,31 @@ impl RouteMetrics {
     /// Notes how long the service took to reply.
     pub fn served(&self, after: Duration) {
         self.service_seconds.observe(after.as_secs_f64());
+    }
+}
+
+/// The metrics of a route's WebSockets, resolved.
+#[derive(Debug, Clone)]
+pub struct WebsocketMetrics {
+    pub(super) open: IntGauge,
+    pub(super) received: IntCounter,
+    pub(super) sent: IntCounter,
+}
+
+impl WebsocketMetrics {
+    /// Counts one more that is open, or one less.
+    pub fn opened(&self, change: i64) {
+        self.open.add(change);
+    }
+
+    /// Counts what came from a client, frames with their heads.
+    pub fn received(&self, bytes: u64) {
+        self.received.inc_by(bytes);
+    }
+
+    /// Counts what went to a client.
+    pub fn sent(&self, bytes: u64) {
+        self.sent.inc_by(bytes);
     }
 }
 

@@ -13,7 +13,9 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::metrics::KEY_SET_RESULTS;
-use super::named::{ASK_RESULTS, PASSWORD_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS};
+use super::named::{
+    ASK_RESULTS, PASSWORD_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS, WEBSOCKET_DIRECTIONS,
+};
 
 /// Names of one label.
 pub type Names = HashSet<Box<str>>;
@@ -28,6 +30,8 @@ pub struct Inventory {
     pub routes: Names,
     /// Each route with its service.
     pub routed: Pairs,
+    /// Routes that take WebSockets.
+    pub websockets: Names,
     /// Routes whose contract is only observed.
     pub observed_contracts: Names,
     /// Conditions that are only observed, each with its route.
@@ -80,6 +84,8 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         | "tollgate_service_duration_seconds"
         | "tollgate_gateway_duration_seconds" => Bound::Each("route", &of.routes, 1),
         "tollgate_route_info" => Bound::Pairs(["route", "service"], &of.routed),
+        "tollgate_websocket_connections" => Bound::Each("route", &of.websockets, 1),
+        "tollgate_websocket_bytes_total" => Bound::Each("route", &of.websockets, WEBSOCKET_DIRECTIONS.len()),
         "tollgate_contract_observed_total" => Bound::Each("route", &of.observed_contracts, 1),
         "tollgate_contract_observed_violations_total" => Bound::Each("route", &of.observed_contracts, of.violations),
         "tollgate_authorisation_observed_total" => Bound::Pairs(["route", "condition"], &of.observed_conditions),
@@ -109,8 +115,11 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         | "tollgate_shared_limit_decisions_total"
         | "tollgate_tls_handshakes_total"
         | "tollgate_certificate_reloads_total"
+        | "tollgate_access_lines_dropped_total"
+        | "tollgate_log_entries_dropped_total"
         | "tollgate_connections_refused_total"
         | "tollgate_connections_expired_total"
+        | "tollgate_spans_dropped_total"
         | "tollgate_limit_entries" => Bound::Constant,
         _ => return None,
     })

@@ -92,7 +92,9 @@ fn metrics_are_in_the_text_format_and_tell_of_each_part() {
         "tollgate_connections",
         "tollgate_body_memory_bytes",
         "tollgate_upload_disk_bytes",
-        "tollgate_access_log_dropped_lines",
+        r#"tollgate_access_lines_dropped_total{reason="slow"}"#,
+        r#"tollgate_access_lines_dropped_total{reason="failed"}"#,
+        r#"tollgate_log_entries_dropped_total{reason="slow"}"#,
         "process_resident_memory_bytes",
         "process_open_fds",
         "process_cpu_seconds_total",
@@ -208,7 +210,10 @@ fn the_configuration_is_shown_as_enforced_without_its_secrets() {
     assert_eq!(file["services"]["hidden"]["url"], "***");
     assert_eq!(file["routes"][0]["request_headers"]["set"], json!({"authorization": "***", "x-team": "***"}));
     assert_eq!(file["guard"]["header_timeout"], "10s", "defaults are filled in");
-    assert_eq!(file["access_log"], json!({"path": "stdout", "format": "json"}));
+    assert_eq!(
+        file["access_log"],
+        json!({"path": "stdout", "format": "json", "lines": "all", "exclude": [], "headers": []})
+    );
 }
 
 #[test]

@@ -21,10 +21,15 @@
 //! - `tls` — certificates by name, handshakes that are slow or broken, renewal under load, client certificates
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
+//! - `logs` — access lines and the process log: what is in them, and that nobody waits for them
+//! - `traces` — distributed traces: what is recorded, what services are told, collectors that are away
 //! - `metrics` — how many series there are, and whether dashboard and rules know their names
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
 //! - `quotas` — quotas over restarts, kills and two gateways on one store
+//! - `streams` — event streams and WebSockets: through timeouts, reloads, upgrades and the end
 //! - `upgrade` — a new process takes over from a running one
+//! - `systemd` — sockets it passes, what it hears of the process, the units
+//! - `package` — the Debian package in a machine of its own: installed, upgraded, restarted, removed
 //! - `import` — OpenAPI documents become configurations
 //! - `explain` — what is said of a request is what becomes of it
 //! - `architecture` — which part of the crate may know which
@@ -49,9 +54,11 @@ mod guard;
 mod import;
 mod keys;
 mod limits;
+mod logs;
 mod metrics;
 mod observe;
 mod openapi;
+mod package;
 mod parameters;
 mod process;
 mod quotas;
@@ -59,8 +66,11 @@ mod raw;
 mod reload;
 mod schema;
 mod shared;
+mod streams;
 mod suite;
+mod systemd;
 mod tls;
 mod tokens;
+mod traces;
 mod upgrade;
 mod uploads;

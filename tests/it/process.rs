@@ -3,13 +3,14 @@
 mod demo_service;
 pub mod instance;
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use tollgate::demo;
 
 use crate::support::client::fetch;
-use crate::support::gateway::{Gateway, Reload};
+use crate::support::gateway::{Gateway, Reload, program};
 use crate::support::origin::{Origin, Reply};
 
 /// One public route to the origin, at this path.
@@ -50,6 +51,23 @@ fn each_request_has_a_line_and_sigterm_ends_with_success() {
     assert!(serde_json::from_str::<Value>(&line).is_ok_and(|line| line.is_object()), "{line}");
     assert!(gateway.logged(|line| line.contains("ready generation=1 ")).is_some(), "{:?}", gateway.log());
     assert!(gateway.terminate().success());
+}
+
+#[test]
+fn the_version_names_the_commit_that_is_checked_out() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = program().arg("--version").output().expect("run the program");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = format!("tollgate {}", env!("CARGO_PKG_VERSION"));
+    assert!(output.status.success() && said.starts_with(&version), "{said}");
+    // Sources that are no checkout have no commit, and packagers may say another.
+    if !root.join(".git").exists() || std::env::var_os("TOLLGATE_REVISION").is_some() {
+        return;
+    }
+    let commit = Command::new("git").current_dir(root).args(["log", "--max-count=1", "--format=%H %cs"]).output();
+    let commit = String::from_utf8(commit.expect("run git").stdout).expect("ASCII");
+    let (hash, date) = commit.trim_end().split_once(' ').expect("a commit with a date");
+    assert_eq!(said, format!("{version} ({}, {date})\n", &hash[..12]));
 }
 
 /// What the answer to each command of the walk has to show, in order.

@@ -97,14 +97,15 @@ impl Shared {
     }
 }
 
-fn stored(path: &Path) -> u64 {
+/// What this store says was used.
+pub fn stored(path: &Path) -> u64 {
     let mut used = 0;
     Store::open(path).unwrap().totals_since(0, |total| used += total.used).unwrap();
     used
 }
 
 /// A time zone in which it is between noon and one o'clock.
-fn noon() -> String {
+pub fn noon() -> String {
     let hour = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3600 % 24;
     match hour {
         12 => "UTC".to_owned(),

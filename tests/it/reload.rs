@@ -200,6 +200,8 @@ fn what_needs_an_upgrade_is_named_and_the_rest_is_applied() {
     for (turn, (section, value)) in [
         ("listeners", json!([{"address": "127.0.0.1:0"}, {"address": "127.0.0.2:0"}])),
         ("admin", json!({"address": "127.0.0.2:0"})),
+        ("store", json!({"path": "other.db"})),
+        ("upgrade", json!({"socket": "run/upgrade.sock"})),
     ]
     .into_iter()
     .enumerate()
@@ -214,7 +216,7 @@ fn what_needs_an_upgrade_is_named_and_the_rest_is_applied() {
         gateway.logged(&format!("configuration section {section} changed: it needs an upgrade"));
         assert_eq!(number(&fetch(gateway.public, "/echo")), turn + 2);
     }
-    let answer = gateway.reload(&numbered(origin.address(), 4));
+    let answer = gateway.reload(&numbered(origin.address(), 6));
     assert_eq!(answer["upgrade_needed"], json!([]), "it is as at the start again");
 }
 

@@ -5,6 +5,8 @@ mod listeners;
 mod redirect;
 mod renewal;
 mod services;
+mod telling;
+mod websocket;
 
 use serde_json::Value;
 

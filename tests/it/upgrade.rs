@@ -1,6 +1,10 @@
 //! A new process takes over from a running one: no connection is refused, no request is cut, and what cannot take over
 //! changes nothing.
 
+mod counters;
+mod endurance;
+mod tls;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -21,18 +25,18 @@ use crate::support::gateway::program;
 use crate::support::origin::{Origin, Recorded, Reply};
 
 /// A line of processes, each of which takes over from the one before.
-struct Line {
+pub struct Line {
     folder: TempDir,
     /// The address of its first listener.
-    public: SocketAddr,
+    pub public: SocketAddr,
     first: Child,
     /// Of the process that serves.
-    pid: u32,
+    pub pid: u32,
 }
 
 impl Line {
     /// Starts the first process, from a copy of the program that a test may replace.
-    fn start(origin: &Origin, sections: Value) -> Self {
+    pub fn start(origin: &Origin, sections: Value) -> Self {
         let folder = tempfile::tempdir().expect("make a folder");
         let binary = folder.path().join("tollgate");
         install(Path::new(program().get_program()), &binary);
@@ -55,10 +59,15 @@ impl Line {
 
     /// Where the latest process listens for clients.
     fn listening(&self) -> Vec<SocketAddr> {
+        self.listening_as("public")
+    }
+
+    /// Where the latest process listens for those.
+    fn listening_as(&self, whom: &str) -> Vec<SocketAddr> {
         let log = self.log();
         // Each says where it listens before it is ready.
         let latest = log.trim_end().rsplit("upgrades are asked for at").nth(1).unwrap_or_default();
-        let lines = latest.lines().filter(|line| line.contains("listener=public"));
+        let lines = latest.lines().filter(|line| line.contains(&format!("listener={whom}")));
         lines.map(|line| line.split("address=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()).collect()
     }
 
@@ -66,12 +75,12 @@ impl Line {
         self.folder.path().join(name)
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.at("log")).unwrap_or_default()
     }
 
     /// Runs `tollgate upgrade`, and notes who serves afterwards.
-    fn upgrade(&mut self) -> Output {
+    pub fn upgrade(&mut self) -> Output {
         let done = program().arg("upgrade").arg(self.at("tollgate.yaml")).output().expect("run the program");
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         if let Some(pid) = said.strip_prefix("upgraded: process ").and_then(|rest| rest.split(' ').next()?.parse().ok())
@@ -81,6 +90,20 @@ impl Line {
         done
     }
 
+    /// The same with a file that may not tell where the socket is. Exit code and what was said.
+    fn upgrade_at_socket(&self) -> (Option<i32>, String) {
+        let socket = self.at("run/upgrade.sock");
+        let done = program().arg("upgrade").arg(self.at("tollgate.yaml")).arg("--socket").arg(socket).output();
+        said(&done.expect("run the program"))
+    }
+
+    /// Runs `tollgate reload`. Exit code and what was said.
+    fn reload(&self) -> (Option<i32>, String) {
+        let admin = self.listening_as("admin")[0].to_string();
+        let done = program().arg("reload").arg(self.at("tollgate.yaml")).args(["--admin", &admin]).output();
+        said(&done.expect("run the program"))
+    }
+
     /// Whose child a process is.
     fn parent(pid: u32) -> u32 {
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
@@ -88,7 +111,7 @@ impl Line {
         state.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)?.parse().ok()).expect("a parent")
     }
 
-    fn is_alive(pid: u32) -> bool {
+    pub fn is_alive(pid: u32) -> bool {
         // A process that nobody has waited for yet is a zombie.
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         state.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
@@ -214,10 +237,7 @@ fn what_cannot_take_over_changes_nothing() {
     let genuine = program().get_program().to_owned();
     for (make, expected) in faults {
         make();
-        let (code, text) = {
-            let done = program().arg("upgrade").arg(&file).args(["--socket"]).arg(line.at("run/upgrade.sock")).output();
-            said(&done.expect("run the program"))
-        };
+        let (code, text) = line.upgrade_at_socket();
         assert_eq!(code, Some(1), "{expected}: {text}");
         assert!(text.contains(expected) && text.contains("the running process goes on"), "{expected}: {text}");
         assert!(Line::is_alive(first));

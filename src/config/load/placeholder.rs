@@ -1,4 +1,5 @@
-//! `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}` in string values; `$${` is a literal `${`.
+//! `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}`, `${credential:NAME}` in string values; `$${` is a literal
+//! `${`.
 //!
 //! What a placeholder stood for is not looked at again. A string that changed is put under a tag, which tells the
 //! decoder what it may become, and everyone else that it must not be shown.
@@ -14,7 +15,12 @@ use crate::config::place::{On, Place};
 
 /// The largest file that `${file:…}` reads.
 const LARGEST_VALUE: u64 = 1 << 20;
-const FORMS: &str = "write `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}`, or `$${` for a plain `${`";
+const TEXT_FILE: &str = "a text file of at most 1 MiB is expected";
+const FORMS: &str = "write `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}`, `${credential:NAME}`, or `$${` for a \
+                     plain `${`";
+
+/// Where systemd puts the credentials of a unit.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// What placeholders stand for.
 pub(super) struct World<'w> {
@@ -164,6 +170,7 @@ fn stands_for(inner: &str, world: &mut World<'_>) -> Result<String, Refusal> {
             })
         }
         Some(("file", path)) if !path.is_empty() => contents(path, world),
+        Some(("credential", name)) => credential(name, world),
         _ => Err(("this placeholder has no known form".to_owned(), FORMS)),
     }
 }
@@ -172,15 +179,35 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
 }
 
+/// What `LoadCredential=` or `SetCredential=` of the unit gives.
+fn credential(name: &str, world: &mut World<'_>) -> Result<String, Refusal> {
+    const HELP: &str = "the unit gives it with `LoadCredential=NAME:/path`";
+    if name.is_empty() || name.contains('/') || [".", ".."].contains(&name) {
+        return Err((format!("`{name}` is no name of a credential"), FORMS));
+    }
+    let Some(directory) = (world.env)(CREDENTIALS) else {
+        return Err((format!("there is no credential `{name}` outside of a systemd unit that has credentials"), HELP));
+    };
+    let path = Path::new(&directory).join(name);
+    if !path.exists() {
+        return Err((format!("the unit has no credential `{name}`"), HELP));
+    }
+    read(&format!("credential `{name}`"), path, world)
+}
+
 fn contents(path: &str, world: &mut World<'_>) -> Result<String, Refusal> {
-    const HELP: &str = "a text file of at most 1 MiB is expected";
     let Some(directory) = world.directory else {
-        return Err((format!("cannot read {path}: this text has no files"), HELP));
+        return Err((format!("cannot read {path}: this text has no files"), TEXT_FILE));
     };
     let full = directory.join(path);
-    let bytes = read_file(&full, LARGEST_VALUE).map_err(|error| (format!("cannot read {path}: {error}"), HELP))?;
+    read(path, full, world)
+}
+
+/// Reads a file, which a report calls by this name.
+fn read(name: &str, path: PathBuf, world: &mut World<'_>) -> Result<String, Refusal> {
+    let bytes = read_file(&path, LARGEST_VALUE).map_err(|error| (format!("cannot read {name}: {error}"), TEXT_FILE))?;
     let Ok(mut text) = String::from_utf8(bytes) else {
-        return Err((format!("{path} is not UTF-8 text"), HELP));
+        return Err((format!("{name} is not UTF-8 text"), TEXT_FILE));
     };
     if text.ends_with('\n') {
         text.pop();
@@ -188,6 +215,6 @@ fn contents(path: &str, world: &mut World<'_>) -> Result<String, Refusal> {
             text.pop();
         }
     }
-    world.files.push(full);
+    world.files.push(path);
     Ok(text)
 }

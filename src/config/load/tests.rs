@@ -10,6 +10,10 @@ use crate::config::{Color, Step};
 
 const BASE: &str = "version: 1\nlisteners: [{address: '127.0.0.1:0'}]\n";
 
+fn text(path: std::path::PathBuf) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
 /// A configuration of several files; the first is loaded. `PORT` is 8080, `NAME` is `anna`, `ON` is `true`.
 struct Files(tempfile::TempDir);
 
@@ -31,6 +35,7 @@ impl Files {
 
     fn load(&self, name: &str) -> (Loading, Report, Sources) {
         load(&self.0.path().join(name), &|name| match name {
+            "CREDENTIALS_DIRECTORY" => Some(self.0.path().join("credentials")).filter(|given| given.exists()).map(text),
             "PORT" => Some("8080".to_owned()),
             "NAME" => Some("anna".to_owned()),
             "ON" => Some("true".to_owned()),
@@ -83,6 +88,27 @@ fn placeholders_stand_for_the_world() {
         let text = format!("{BASE}timezone: '{written}'\n");
         let files = Files::new(&[("main.yaml", text.as_str()), ("secret.txt", "two\nlines\r\n")]);
         assert_eq!(files.good("main.yaml").config.timezone, expected, "{written}");
+    }
+}
+
+#[test]
+fn credentials_are_those_of_the_unit() {
+    let load = |written: &str, unit: &[(&str, &[u8])]| {
+        let main = format!("{BASE}timezone: '{written}'\n");
+        Files::of_bytes(&[&[("main.yaml", main.as_bytes())], unit].concat())
+    };
+    let unit: &[(&str, &[u8])] =
+        &[("credentials/zone", b"Asia/Tokyo\n"), ("credentials/binary", &[0xff]), ("outside", b"secret")];
+    assert_eq!(load("${credential:zone}", unit).good("main.yaml").config.timezone, "Asia/Tokyo");
+    for (written, unit, message) in [
+        ("${credential:zone}", &[][..], "there is no credential `zone` outside of a systemd unit that has credentials"),
+        ("${credential:none}", unit, "the unit has no credential `none`"),
+        ("${credential:../outside}", unit, "`../outside` is no name of a credential"),
+        ("${credential:..}", unit, "`..` is no name of a credential"),
+        ("${credential:}", unit, "`` is no name of a credential"),
+        ("${credential:binary}", unit, "credential `binary` is not UTF-8 text"),
+    ] {
+        assert_eq!(load(written, unit).problems("main.yaml"), [format!("main.yaml:3: {message}")], "{written}");
     }
 }
 

@@ -22,6 +22,8 @@ fn what_the_decoder_takes_and_refuses() {
         ("timezone: ~", false),
         ("guard: {flood: ~}", false),
         ("guard: {max_connections: '${env:N}'}", true),
+        ("guard: {max_connections: '${credential:N}'}", true),
+        ("guard: {max_connections: '${secret:N}'}", false),
         ("guard: {max_connections: '${env:N:-10}'}", true),
         ("guard: {max_connections: '1${env:N}'}", false),
         ("guard: {max_connections: '10'}", false),

@@ -106,6 +106,29 @@ fn rates_have_a_period_and_maybe_a_burst() {
 }
 
 #[test]
+fn shares_are_percentages_with_up_to_four_digits_after_the_point() {
+    for (text, millionths, again) in [
+        ("0%", 0, "0%"),
+        ("10%", 100_000, "10%"),
+        ("100%", 1_000_000, "100%"),
+        ("0.5%", 5_000, "0.5%"),
+        ("0.0001%", 1, "0.0001%"),
+        ("12.3400%", 123_400, "12.34%"),
+        ("007%", 70_000, "7%"),
+    ] {
+        let share: Share = read(text);
+        assert_eq!((share.millionths(), written(&share)), (millionths, again.to_owned()), "{text}");
+    }
+    for text in ["'10'", "'0.1'", "'%'", "-1%", "1.%", "'.5%'", "1,5%", "10 %", "1e1%", "1.5.1%"] {
+        assert!(refused::<Share>(text).starts_with("expected a share like `10%`, got "), "{text}");
+    }
+    for text in ["100.0001%", "101%", "18446744073709551615%"] {
+        assert_eq!(refused::<Share>(text), format!("expected a share of at most `100%`, got `{text}`"));
+    }
+    assert!(refused::<Share>("0.00001%").contains("up to four digits after the point"));
+}
+
+#[test]
 fn a_hash_has_64_digits_and_is_never_shown() {
     let hash: Sha256 = read(&format!("'{}fF'", "0".repeat(62)));
     assert_eq!(hash.0[31], 0xff);
@@ -212,6 +235,7 @@ fn all_agree(text: &str) {
     agree::<Sha256>(text, &[]);
     agree::<FieldName>(text, &[]);
     agree::<LimitBy>(text, &[]);
+    agree::<Share>(text, &["at most", "a share like"]);
 }
 
 #[test]
@@ -226,6 +250,7 @@ fn examples_are_right_and_patterns_take_what_the_parser_takes() {
     examples::<Rate>();
     examples::<FieldName>();
     examples::<LimitBy>();
+    examples::<Share>();
     for (text, takers) in [
         ("500ms", "duration name"),
         ("0s", "name"),
@@ -252,6 +277,11 @@ fn examples_are_right_and_patterns_take_what_the_parser_takes() {
         ("claim:a b", ""),
         ("claim:a\"b", ""),
         ("x_api~key", "name"),
+        ("10%", "name share"),
+        ("0.0001%", "name share"),
+        ("0.00001%", "name"),
+        (".5%", "name"),
+        ("5.%", "name"),
         ("", ""),
         ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00A08", "sha256 name"),
     ] {
@@ -263,6 +293,7 @@ fn examples_are_right_and_patterns_take_what_the_parser_takes() {
             (fits::<Sha256>(text), "sha256"),
             (fits::<FieldName>(text), "name"),
             (fits::<LimitBy>(text), "by"),
+            (fits::<Share>(text), "share"),
         ];
         let found: Vec<&str> = known.iter().filter(|(fits, _)| *fits).map(|(_, name)| *name).collect();
         assert_eq!(found.join(" "), takers, "{text}");
@@ -309,6 +340,7 @@ fn value_like() -> impl Strategy<Value = String> {
         "{",
         "+",
         ".",
+        "%",
     ];
     let piece = prop_oneof![4 => prop::sample::select(WORDS).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
     prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())

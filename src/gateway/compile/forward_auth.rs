@@ -61,7 +61,7 @@ impl Tokens<'_> {
             }
         };
         let timeout = written.timeout.get();
-        let timeouts = Timeouts { connect: timeout, response: timeout };
+        let timeouts = Timeouts { connect: timeout, response: timeout, idle: timeout };
         let metrics = ServiceMetrics::unregistered();
         let tls = service_tls::usual(scheme, &authority.host, &place, self.report).ok()?;
         let service = Service::new(name, "", HostHeader::Service, vec![authority], timeouts, metrics);

@@ -8,6 +8,7 @@
 //! a problem says what it rests on besides its own place (`by_itself`, `given`): another section, a sibling key, a key
 //! that is missing. One that says nothing is taken to rest on everything in its route, service, ….
 
+mod access_log;
 mod callers;
 mod certificates;
 mod distinct;
@@ -25,6 +26,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod traces;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -32,10 +34,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{self, AccessFormat, Config, Damaged, ErrorFormat, Period, Place, Report};
+use crate::config::{self, Config, Damaged, ErrorFormat, Period, Place, Report};
 use crate::policy::flood::Flood;
 use crate::policy::rejection::Format;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::Telemetry;
 
 use super::key_source::KeySources;
 use super::tls::{Entrance, Read};
@@ -78,7 +80,7 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let Parts { entrances, services, callers, compiled, docs, flood } = parts(config, surroundings, report);
+    let Parts { entrances, services, callers, compiled, docs, flood, traces } = parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
@@ -108,10 +110,9 @@ pub fn compile(
             ErrorFormat::Problem => Format::Problem,
             ErrorFormat::Fastapi => Format::Fastapi,
         },
-        access_format: (config.access_log.path != "off").then_some(match config.access_log.format {
-            AccessFormat::Json => telemetry::Format::Json,
-            AccessFormat::Text => telemetry::Format::Text,
-        }),
+        access_shape: access_log::shape(&config.access_log),
+        access_lines: access_log::lines(config.access_log.lines),
+        traces,
         keys: callers.keys,
         accounts: callers.accounts,
         certificates: callers.certificates,
@@ -157,6 +158,7 @@ struct Parts {
     compiled: Compiled,
     docs: Option<super::docs::Place>,
     flood: Option<Arc<Flood>>,
+    traces: Option<super::traces::Traces>,
 }
 
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
@@ -165,12 +167,14 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     let entrances = listeners::compile(config, surroundings, report);
     let services = services::compile(&config.services, surroundings, report);
     let callers = callers::compile(config, surroundings, report);
+    access_log::check(&config.access_log, &callers, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
     certificates::warn_of_unasked(config, report);
     let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
-    Parts { entrances, services, callers, compiled, docs, flood }
+    let traces = traces::compile(config, report);
+    Parts { entrances, services, callers, compiled, docs, flood, traces }
 }
 
 fn check_top(config: &Config, report: &mut Report) {

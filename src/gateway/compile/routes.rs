@@ -5,6 +5,7 @@ mod allow;
 mod body;
 mod fields;
 mod limits;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use http::Method;
 use crate::config::{self, Config, Parameter, Parameters, Place, Problem, Report, suggest};
 use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::template::{Template, TemplateFault};
-use crate::gateway::{EncodedSlash, METHODS, Route, Router, ServiceHeaders, ServicePath};
+use crate::gateway::{EncodedSlash, METHODS, Route, Router, ServiceHeaders, ServicePath, Timeouts};
 use crate::policy::contract::{
     Contract, Declared, PathContract, Position, QueryContract, SchemaFault, TextParameter, Undeclared, Weight,
 };
@@ -21,6 +22,7 @@ use crate::policy::limit::Mark;
 use crate::policy::mode::{Mode, Modes};
 use crate::telemetry::Telemetry;
 
+use super::access_log::lines;
 use super::callers::Callers;
 use super::distinct::{Distinct, at};
 use super::documents::schema_fault;
@@ -105,19 +107,24 @@ impl RouteCompiler<'_> {
         let response_headers = headers::edits(&response.remove, &response.set, &place, self.report);
         self.warn_of_body(&methods, &body);
         self.refuse_patched_defaults(&methods);
+        let websocket = self.websocket(&methods);
         let template = template?;
         if let Ok(host) = &host {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);
         }
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
         let path = self.path(&template, in_path)?;
+        let service = service?;
+        let idle = written.timeouts.idle.map_or(service.timeouts.idle, config::Duration::get);
         let route = Route {
             name: written.name.as_str().into(),
             methods,
             host: written.host.as_deref().map(Into::into),
             gateway_path: written.gateway_path.as_str().into(),
             service_path_text: written.service_path.as_deref().unwrap_or(&written.gateway_path).into(),
-            service: service?,
+            websocket,
+            timeouts: Timeouts { idle, ..service.timeouts },
+            service,
             service_path: service_path?,
             template,
             encoded_slash: match written.encoded_slash {
@@ -140,6 +147,7 @@ impl RouteCompiler<'_> {
             response_headers,
             service_headers: if written.override_headers { ServiceHeaders::Pass } else { ServiceHeaders::Hide },
             response_model,
+            access_lines: lines(written.access_log.unwrap_or(self.config.access_log.lines)),
             metrics: self.telemetry.route(&written.name),
         };
         Some((route, host.ok()?))

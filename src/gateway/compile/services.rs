@@ -29,7 +29,9 @@ pub(super) fn compile(
             Err(Refused) => continue,
         };
         let host = if service.preserve_host { HostHeader::Client } else { HostHeader::Service };
-        let timeouts = Timeouts { connect: service.timeouts.connect.get(), response: service.timeouts.response.get() };
+        let written = &service.timeouts;
+        let timeouts =
+            Timeouts { connect: written.connect.get(), response: written.response.get(), idle: written.idle.get() };
         let metrics = surroundings.telemetry.service(name);
         let service = Service::new(name, &base_path, host, authorities, timeouts, metrics);
         let service = service.over(tls);

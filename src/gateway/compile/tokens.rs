@@ -271,7 +271,7 @@ fn parsed(set: &serde_json::Value) -> serde_json::Value {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
+pub(super) enum Scheme {
     Tls,
     /// Also plain text, but it does not leave the machine.
     Local,
@@ -279,7 +279,7 @@ enum Scheme {
 }
 
 /// `None`: no URL whose host can be asked.
-fn scheme_of(url: &str) -> Option<Scheme> {
+pub(super) fn scheme_of(url: &str) -> Option<Scheme> {
     let parsed: http::Uri = url.parse().ok()?;
     let host = parsed.host().filter(|host| !host.is_empty())?;
     let authority = parsed.authority()?.as_str();

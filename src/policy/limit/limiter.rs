@@ -13,7 +13,10 @@
 //!
 //! When the wall clock is set back by up to a day, windows stand still until it has caught up: none starts twice. After a
 //! longer step back (the clock was far ahead by mistake) the used counts move into the window that is running then.
+//!
+//! The counters can be handed over to the next process (`moving`); from then on it decides.
 
+mod moving;
 mod saving;
 
 use std::sync::Arc;
@@ -22,11 +25,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use super::handover::{self, Asked};
 use super::shard::{Place, Shard, Step};
 use super::subject::scatter;
 use super::table::{Key, Moment, State, Table};
-use super::{Class, Limit, Now, Outcome, Subject, window};
+use super::{Class, Limit, Now, Outcome, Subject, Terms, window};
 
+pub use moving::Moved;
 pub use saving::{Taken, Tally};
 
 /// Claims of one request that need no allocation.
@@ -97,7 +102,23 @@ pub struct Refused<'a> {
 pub struct Permit {
     held: SmallVec<[Held; 1]>,
     limiter: Option<Arc<Limiter>>,
+    /// The question to another process that it was granted for.
+    asked: Option<Asked>,
 }
+
+/// What was decided.
+pub type Decided<'a> = Result<Granted<'a>, Refused<'a>>;
+
+/// What is taken from one counter.
+trait Charge {
+    fn shard(&self) -> usize;
+    fn key(&self) -> Key;
+    fn cost(&self) -> u32;
+    fn terms(&self, moment: Moment) -> Terms;
+}
+
+/// What becomes of the counters of one request.
+type Steps = SmallVec<[Step; USUAL_CLAIMS]>;
 
 /// What the counters look like from outside, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,33 +202,28 @@ impl Limiter {
     ///
     /// Claims whose limits share an identity and whose subjects are the same are weighed one after the other on the
     /// same counter.
-    pub fn decide<'a>(self: &Arc<Self>, claims: &[Claim<'a>], now: Now) -> Result<Granted<'a>, Refused<'a>> {
+    ///
+    /// # Errors
+    /// When one of the counters is another process's by now; then nothing was decided.
+    pub fn decide<'a>(self: &Arc<Self>, claims: &[Claim<'a>], now: Now) -> Result<Decided<'a>, Moved> {
         let moment = self.moment(now);
         let mut locked = self.lock(claims);
-        let mut steps: SmallVec<[Step; USUAL_CLAIMS]> = SmallVec::new();
-        let mut standings = Standings::new();
-        let mut retry_after_seconds = 0;
-        for claim in claims {
-            let number = shard_number(&claim.subject);
-            let step = locked.shard(number).locate(number, key_of(claim), &steps, moment);
-            let outcome = claim.limit.weigh(step.before, claim.cost, moment);
-            retry_after_seconds = retry_after_seconds.max(outcome.refusal.unwrap_or(0));
-            steps.push(Step { after: outcome.state, ..step });
-            standings.push(Standing::new(claim.limit, outcome));
+        if locked.is_moved() {
+            return Err(Moved);
         }
+        let mut standings = Standings::new();
+        let tell = |claim: &Claim<'a>, outcome| standings.push(Standing::new(claim.limit, outcome));
+        let (steps, retry_after_seconds) = locked.weigh(claims, moment, tell);
         if retry_after_seconds > 0 {
             for (standing, step) in standings.iter_mut().zip(&steps) {
                 standing.forget(step.before, moment);
             }
-            return Err(Refused { standings, retry_after_seconds });
+            return Ok(Err(Refused { standings, retry_after_seconds }));
         }
-        for (claim, step) in claims.iter().zip(&steps) {
-            let shard = locked.shard(step.shard);
-            shard.commit(step, moment);
-            shard.note(|| key_of(claim), step, claim.cost, moment);
-        }
+        locked.commit(&steps, moment);
+        locked.note(claims, &steps, moment);
         drop(locked);
-        Ok(Granted { standings, permit: self.permit(claims, &steps) })
+        Ok(Ok(Granted { standings, permit: self.permit(&steps, None) }))
     }
 
     /// Drops every entry that says nothing and gives its memory back, one shard at a time. Decisions do this bit by
@@ -256,21 +272,20 @@ impl Limiter {
         Moment { monotonic: now.monotonic, unix, wall }
     }
 
-    fn lock(&self, claims: &[Claim<'_>]) -> Locked<'_> {
-        let mut numbers: SmallVec<[usize; USUAL_CLAIMS]> =
-            claims.iter().map(|claim| shard_number(&claim.subject)).collect();
+    fn lock(&self, charges: &[impl Charge]) -> Locked<'_> {
+        let mut numbers: SmallVec<[usize; USUAL_CLAIMS]> = charges.iter().map(Charge::shard).collect();
         numbers.sort_unstable();
         numbers.dedup();
         Locked(numbers.into_iter().map(|number| (number, self.shards[number].0.lock())).collect())
     }
 
-    fn permit(self: &Arc<Self>, claims: &[Claim<'_>], steps: &[Step]) -> Permit {
-        let in_flight = claims.iter().zip(steps).filter(|(claim, _)| claim.limit.is_concurrency());
+    fn permit(self: &Arc<Self>, steps: &[Step], asked: Option<Asked>) -> Permit {
+        let in_flight = steps.iter().filter(|step| matches!(step.after, State::Concurrency { .. }));
         let held: SmallVec<[Held; 1]> =
-            in_flight.map(|(_, step)| Held { shard: step.shard, place: step.place, key: step.key }).collect();
+            in_flight.map(|step| Held { shard: step.shard, place: step.place, key: step.key }).collect();
         // Counting references to the limiter would be a write all threads share: only who holds something does it.
         let limiter = if held.is_empty() { None } else { Some(Arc::clone(self)) };
-        Permit { held, limiter }
+        Permit { held, limiter, asked }
     }
 }
 
@@ -283,7 +298,7 @@ impl<'a> Standing<'a> {
     /// What this limit passed is not spent after all, because another one refused.
     fn forget(&mut self, before: State, moment: Moment) {
         if self.verdict == Verdict::Passed {
-            let untouched = self.limit.untouched(before, moment);
+            let untouched = self.limit.terms(moment).untouched(before, moment);
             (self.remaining, self.reset_seconds) = (untouched.remaining, untouched.reset_seconds);
         }
     }
@@ -297,24 +312,101 @@ impl Refused<'_> {
     }
 }
 
+impl Permit {
+    /// Whether there is a place to be given back.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(limiter) = &self.limiter else { return };
         for held in &self.held {
-            limiter.shards[held.shard].0.lock().leave(held.place, &held.key);
+            let mut shard = limiter.shards[held.shard].0.lock();
+            shard.leave(held.place, &held.key);
+            if let Some(line) = shard.line() {
+                line.left(held.place(), self.asked);
+            }
         }
     }
 }
 
+impl Held {
+    /// As another process knows it.
+    fn place(&self) -> handover::Place {
+        // There are few shards.
+        let shard = u32::try_from(self.shard).unwrap_or(u32::MAX);
+        handover::Place { shard, overflow: self.place == Place::Overflow, key: self.key }
+    }
+}
+
+impl Charge for Claim<'_> {
+    fn shard(&self) -> usize {
+        shard_number(&self.subject)
+    }
+
+    fn key(&self) -> Key {
+        Key { limit: self.limit.id, low: self.subject.low, high: self.subject.high }
+    }
+
+    fn cost(&self) -> u32 {
+        self.cost
+    }
+
+    fn terms(&self, moment: Moment) -> Terms {
+        self.limit.terms(moment)
+    }
+}
+
 impl Locked<'_> {
+    /// Whether one of them was handed over.
+    fn is_moved(&self) -> bool {
+        self.0.iter().any(|(_, shard)| shard.line().is_some())
+    }
+
+    /// What becomes of the counters, and the longest wait; zero when all pass. Nothing is spent.
+    fn weigh<C: Charge>(&mut self, charges: &[C], moment: Moment, mut tell: impl FnMut(&C, Outcome)) -> (Steps, u32) {
+        let (mut steps, mut retry_after_seconds) = (Steps::new(), 0);
+        for charge in charges {
+            let number = charge.shard();
+            let terms = charge.terms(moment);
+            let mut step = self.shard(number).locate(number, charge.key(), &steps, moment);
+            let carried = terms.carried(step.before, moment);
+            if carried != step.before {
+                // Also where the request is refused: from now on the debt drains at these numbers.
+                (step.before, step.after) = (carried, carried);
+                self.shard(number).commit(&step, moment);
+            }
+            let outcome = terms.weigh(step.before, charge.cost(), moment);
+            retry_after_seconds = retry_after_seconds.max(outcome.refusal.unwrap_or(0));
+            steps.push(Step { after: outcome.state, ..step });
+            tell(charge, outcome);
+        }
+        (steps, retry_after_seconds)
+    }
+
+    /// Writes that.
+    fn commit(&mut self, steps: &[Step], moment: Moment) {
+        steps.iter().for_each(|step| self.shard(step.shard).commit(step, moment));
+    }
+
+    /// Notes what quotas used, to be saved.
+    fn note(&mut self, charges: &[impl Charge], steps: &[Step], moment: Moment) {
+        for (charge, step) in charges.iter().zip(steps) {
+            self.shard(step.shard).note(|| charge.key(), step, charge.cost(), moment);
+        }
+    }
+
     fn shard(&mut self, number: usize) -> &mut Shard {
         let at = self.0.iter().position(|(locked, _)| *locked == number);
         &mut self.0[at.expect("the shards of all claims were locked")].1
     }
 }
 
-fn key_of(claim: &Claim<'_>) -> Key {
-    Key { limit: claim.limit.id, low: claim.subject.low, high: claim.subject.high }
+/// Where the counter of a claim is.
+pub(super) fn counter_of(claim: &Claim<'_>) -> (usize, Key) {
+    (claim.shard(), claim.key())
 }
 
 /// Consumers first, then strangers.

@@ -5,16 +5,19 @@
 //! ([`Limit::concurrency`]). [`Limiter::decide`] weighs all limits of a request together: it passes all of them or
 //! spends nothing. Counters live in the process, a [`Limit`] in one generation; `identity` connects the two.
 //!
-//! A counter lives on over a reload while its identity stays, even when the number changes. A quota and concurrency keep
-//! what is used. A rate keeps its debt in time (how long until the bucket is full again), capped at what the new bucket
-//! can owe. A change of time zone ends the running window at the earlier of its old and its new end.
+//! A limit is the same over reloads and upgrades while its place in the file is: the plan or route, the list, the kind
+//! and the window. Then what is used stays used, whatever the numbers become: 100 used of `100/minute` leave 100 of
+//! `200/minute`, and none of `50/minute`, which owes no more than its burst. Another plan, route or window is another
+//! limit and begins anew. A change of time zone ends the running window at the earlier of its old and its new end.
 //!
-//! Time comes in from outside as [`Now`]. Rates and concurrency end with the process. Quotas can outlive it and be shared
-//! by processes with one store: [`Limiter::keep_journals`] notes what they use, so that somebody else can save it and
-//! merge what others saved (`server::store`); requests never wait for that. Such a quota is exact within a process; of
-//! what other processes admit it knows as soon as that was saved and merged. What another machine needs to
-//! keep all of them for many is in [`shared`].
+//! Time comes in from outside as [`Now`]. Rates and concurrency end with the last of the processes that take over from
+//! each other ([`handover`]). Quotas can outlive them and be shared by processes with one store:
+//! [`Limiter::keep_journals`] notes what they use, so that somebody else can save it and merge what others saved
+//! (`server::store`); requests never wait for that. Such a quota is exact within a process; of what other processes admit
+//! it knows as soon as that was saved and merged. What another machine needs to keep all of them for many is in
+//! [`shared`].
 
+pub mod handover;
 pub mod headers;
 mod journal;
 mod limiter;
@@ -32,7 +35,9 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
-pub use limiter::{Claim, Granted, Limiter, Permit, Refused, Standing, Standings, Statistics, Taken, Tally, Verdict};
+pub use limiter::{
+    Claim, Decided, Granted, Limiter, Moved, Permit, Refused, Standing, Standings, Statistics, Taken, Tally, Verdict,
+};
 pub use subject::{Class, Mark, Subject, client_of};
 pub use window::Unit;
 
@@ -59,6 +64,8 @@ pub struct Now {
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
+    /// The same by the monotonic clock of the machine, in nanoseconds.
+    epoch: u64,
 }
 
 /// One limit of a configuration, compiled.
@@ -106,6 +113,14 @@ enum Rule {
     },
 }
 
+/// What a counter is weighed by: the numbers of a limit at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Terms {
+    Rate(Bucket),
+    Quota { count: u64, end: i64 },
+    Concurrency { max: u32 },
+}
+
 /// What a limit says to one claim.
 #[derive(Clone, Copy, Debug)]
 struct Outcome {
@@ -123,7 +138,19 @@ impl Clock {
     /// A clock whose monotonic part begins now.
     #[must_use]
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        // An instant does not tell its number; of a few pairs of readings the closest is taken.
+        let pairs = (0..8).map(|_| {
+            let (before, started, after) = (machine_clock(), Instant::now(), machine_clock());
+            (after - before, Self { started, epoch: before })
+        });
+        let closest = pairs.min_by_key(|(apart, _)| *apart);
+        closest.map_or_else(|| Self { started: Instant::now(), epoch: machine_clock() }, |(_, clock)| clock)
+    }
+
+    /// When it began, in nanoseconds of the machine's monotonic clock, which all processes share.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// A moment that was read from both clocks before. A wall clock before 1970 reads as 1970.
@@ -215,37 +242,65 @@ impl Limit {
         })
     }
 
-    /// Weighs `cost` against a counter. One of another kind, which only a collision of hashes could bring here, counts
-    /// as fresh.
-    fn weigh(&self, state: State, cost: u32, moment: Moment) -> Outcome {
+    fn terms(&self, moment: Moment) -> Terms {
         match &self.rule {
-            Rule::Rate { bucket, .. } => {
-                let debt = if let State::Rate(debt) = state { debt } else { rate::Debt::default() };
-                bucket.take(debt, u64::from(cost), moment.monotonic)
-            }
-            Rule::Quota(quota) => {
-                let spent = if let State::Quota(spent) = state { Some(spent) } else { None };
-                quota.take(spent, u64::from(cost), moment)
-            }
-            Rule::Concurrency { max } => {
-                let (in_flight, beside) =
-                    if let State::Concurrency { in_flight, beside } = state { (in_flight, beside) } else { (0, 0) };
-                enter(in_flight, beside, *max)
-            }
+            Rule::Rate { bucket, .. } => Terms::Rate(*bucket),
+            Rule::Quota(quota) => Terms::Quota { count: quota.count(), end: quota.window_end(moment.wall) },
+            Rule::Concurrency { max } => Terms::Concurrency { max: *max },
         }
-    }
-
-    /// How a counter stands when nothing is taken from it.
-    fn untouched(&self, state: State, moment: Moment) -> Outcome {
-        let outcome = self.weigh(state, 0, moment);
-        // A place in flight is one at any cost, so the weighing took it.
-        let taken = u64::from(self.is_concurrency() && outcome.refusal.is_none());
-        Outcome { state, remaining: outcome.remaining + taken, ..outcome }
     }
 
     fn is_concurrency(&self) -> bool {
         matches!(self.rule, Rule::Concurrency { .. })
     }
+}
+
+impl Terms {
+    /// Weighs `cost` against a counter. One of another kind, which only a collision of hashes could bring here, counts
+    /// as fresh.
+    fn weigh(self, state: State, cost: u32, moment: Moment) -> Outcome {
+        match self {
+            Self::Rate(bucket) => {
+                let debt = if let State::Rate(debt) = state { debt } else { rate::Debt::default() };
+                bucket.take(debt, u64::from(cost), moment.monotonic)
+            }
+            Self::Quota { count, end } => {
+                let spent = if let State::Quota(spent) = state { Some(spent) } else { None };
+                window::take(count, end, spent, u64::from(cost), moment)
+            }
+            Self::Concurrency { max } => {
+                let (in_flight, beside) =
+                    if let State::Concurrency { in_flight, beside } = state { (in_flight, beside) } else { (0, 0) };
+                enter(in_flight, beside, max)
+            }
+        }
+    }
+
+    /// A counter that was written at other numbers, as it is at these.
+    fn carried(self, state: State, moment: Moment) -> State {
+        match (self, state) {
+            (Self::Rate(bucket), State::Rate(debt)) => State::Rate(bucket.carried(debt, moment.monotonic)),
+            _ => state,
+        }
+    }
+
+    /// How a counter stands when nothing is taken from it.
+    fn untouched(self, state: State, moment: Moment) -> Outcome {
+        let outcome = self.weigh(state, 0, moment);
+        // A place in flight is one at any cost, so the weighing took it.
+        let taken = u64::from(self.is_place() && outcome.refusal.is_none());
+        Outcome { state, remaining: outcome.remaining + taken, ..outcome }
+    }
+
+    fn is_place(self) -> bool {
+        matches!(self, Self::Concurrency { .. })
+    }
+}
+
+fn machine_clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Since the machine started: neither is negative, and the sum fits for centuries.
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// One more request in flight. When a place becomes free is not known, so a refusal says one second.

@@ -6,6 +6,10 @@
 //! Only where such units would overflow (a burst of more than five million an hour with an awkward count) is a request
 //! rounded up to whole nanoseconds: slower than asked by at most one nanosecond each, never faster.
 //!
+//! A debt remembers at which numbers it was made. Where a reload has changed them, what was used stays used: from the next
+//! request on, a debt of 60 requests is one of 60 requests at the new rate. Where another machine keeps the counter it
+//! is the time that stays.
+//!
 //! Where another machine keeps the counter, time is in microseconds and every number stays below [`EXACT`], so that a
 //! keeper that computes with doubles computes exactly ([`Bucket::shared`]).
 
@@ -25,13 +29,14 @@ pub(super) const EXACT: u64 = 1 << 53;
 pub(super) struct Debt {
     /// Monotonic nanoseconds.
     pub(super) until: u64,
-    /// The part of a nanosecond after `until`, in units of its bucket. After a reload with another count it is off by
-    /// less than that nanosecond.
+    /// The part of a nanosecond after `until`, in units of its bucket.
     pub(super) part: u32,
+    /// The [`Bucket::pace`] that it was made at.
+    pub(super) pace: u32,
 }
 
 /// A compiled rate.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bucket {
     burst: u64,
     /// Units of one request.
@@ -40,6 +45,8 @@ pub(super) struct Bucket {
     pub(super) drain: u64,
     /// Units of a whole burst.
     pub(super) capacity: u64,
+    /// Ticks of one request, as the bits of an `f32`: tells whether a debt was made at other numbers, and at which.
+    pub(super) pace: u32,
     /// Ticks of a second: nanoseconds, or microseconds where the counter is shared.
     second: u64,
 }
@@ -71,11 +78,11 @@ impl Bucket {
         if let Some(capacity) = burst.checked_mul(one)
             && u32::try_from(drain).is_ok()
         {
-            return Ok(Self { burst, one, drain, capacity, second: SECOND });
+            return Ok(Self { burst, one, drain, capacity, pace: pace(one, drain), second: SECOND });
         }
         let one = period.div_ceil(count);
         let capacity = burst.checked_mul(one).ok_or(LimitFault::TooLarge)?;
-        Ok(Self { burst, one, drain: 1, capacity, second: SECOND })
+        Ok(Self { burst, one, drain: 1, capacity, pace: pace(one, 1), second: SECOND })
     }
 
     /// The same for a counter that another machine keeps. Where exact units would be too many, a request is rounded up
@@ -90,7 +97,15 @@ impl Bucket {
             burst.checked_mul(*one).is_some_and(|capacity| capacity < EXACT) && u32::try_from(*drain).is_ok()
         };
         let (one, drain) = units.into_iter().find(fits).unwrap_or(units[2]);
-        Self { burst, one, drain, capacity: burst.saturating_mul(one).min(EXACT - 1), second: SHARED_SECOND }
+        let capacity = burst.saturating_mul(one).min(EXACT - 1);
+        Self { burst, one, drain, capacity, pace: pace(one, drain), second: SHARED_SECOND }
+    }
+
+    /// One of the numbers that another process computed for its own; `None` when they cannot be a bucket's.
+    pub(super) fn of(burst: u64, one: u64, drain: u64) -> Option<Self> {
+        let capacity = burst.checked_mul(one)?;
+        let usable = capacity > 0 && drain > 0 && u32::try_from(drain).is_ok();
+        usable.then_some(Self { burst, one, drain, capacity, pace: pace(one, drain), second: SECOND })
     }
 
     pub(super) fn burst(&self) -> u64 {
@@ -107,9 +122,7 @@ impl Bucket {
         if weighed.refusal.is_some() {
             return self.outcome(State::Rate(debt), weighed);
         }
-        let until = now.saturating_add(weighed.owed / self.drain);
-        let part = u32::try_from(weighed.owed % self.drain).unwrap_or(u32::MAX);
-        self.outcome(State::Rate(Debt { until, part }), weighed)
+        self.outcome(State::Rate(self.debt(weighed.owed, now)), weighed)
     }
 
     /// Weighs a cost against so many units owed.
@@ -132,6 +145,24 @@ impl Bucket {
         whole.saturating_add(u64::from(debt.part).min(self.drain - 1)).min(self.capacity)
     }
 
+    /// A debt that was made at other numbers, at these: as many requests are owed as were, of which a few ten-millionths
+    /// are let off, so that whole requests stay whole.
+    pub(super) fn carried(&self, debt: Debt, now: u64) -> Debt {
+        const LET_OFF: f64 = 3e-7;
+        if debt.pace == self.pace || debt.is_over(now) {
+            return debt;
+        }
+        let requests = (debt.until - now) as f64 / f64::from(f32::from_bits(debt.pace)) * (1.0 - LET_OFF);
+        // Truncation is meant, and what is no number becomes none.
+        self.debt(((requests * self.one as f64) as u64).min(self.capacity), now)
+    }
+
+    /// So many units owed at `now`.
+    fn debt(&self, owed: u64, now: u64) -> Debt {
+        let part = u32::try_from(owed % self.drain).unwrap_or(u32::MAX);
+        Debt { until: now.saturating_add(owed / self.drain), part, pace: self.pace }
+    }
+
     /// What is left after that.
     pub(super) fn outcome(&self, state: State, Weighed { owed, refusal }: Weighed) -> Outcome {
         let free = self.capacity.saturating_sub(owed);
@@ -144,6 +175,10 @@ impl Bucket {
     fn seconds(&self, units: u64) -> u32 {
         u32::try_from(units.div_ceil(self.drain).div_ceil(self.second)).unwrap_or(u32::MAX)
     }
+}
+
+fn pace(one: u64, drain: u64) -> u32 {
+    ((one as f64 / drain as f64) as f32).to_bits()
 }
 
 fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {

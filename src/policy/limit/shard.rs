@@ -5,6 +5,7 @@
 //! owes at least what this subject does. Places in flight are given back where they were taken, so there the own entry
 //! remembers how many of the shared ones may be this subject's and counts them as taken until they are free.
 
+use super::handover::{Entry, Line};
 use super::journal::{Journal, Page};
 use super::table::{Key, Moment, State, Table};
 use super::window::Spent;
@@ -24,6 +25,8 @@ pub(super) struct Shard {
     overflow_hits: u64,
     /// What quotas used, where somebody saves it. Boxed: it is small beside what it holds, and mostly not there.
     journal: Option<Box<Journal>>,
+    /// To the process that decides instead of this one, once the counters were handed over.
+    line: Option<Line>,
 }
 
 /// Where a counter is.
@@ -49,7 +52,14 @@ pub(super) struct Step {
 
 impl Shard {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { own: Table::default(), overflow: Table::default(), capacity, overflow_hits: 0, journal: None }
+        Self {
+            own: Table::default(),
+            overflow: Table::default(),
+            capacity,
+            overflow_hits: 0,
+            journal: None,
+            line: None,
+        }
     }
 
     pub(super) fn entries(&self) -> usize {
@@ -145,6 +155,32 @@ impl Shard {
         } else {
             self.overflow.store(None, shared_key(&key), shared);
         }
+    }
+
+    /// Copies every counter that says something, and leaves the decisions to the other end of the line from now on.
+    pub(super) fn hand_over(&mut self, line: Line, moment: Moment) -> Vec<Entry> {
+        self.line = Some(line);
+        let said =
+            |(key, state): (Key, State), overflow| (!state.is_fresh(moment)).then_some(Entry { overflow, key, state });
+        let own = self.own.entries().filter_map(|entry| said(entry, false));
+        own.chain(self.overflow.entries().filter_map(|entry| said(entry, true))).collect()
+    }
+
+    /// Where decisions are made once the counters were handed over.
+    pub(super) fn line(&self) -> Option<&Line> {
+        self.line.as_ref()
+    }
+
+    pub(super) fn take_back(&mut self) {
+        self.line = None;
+    }
+
+    /// Goes on from a counter of the process before. A quota may be here already, out of a store.
+    pub(super) fn restore(&mut self, entry: &Entry, moment: Moment) {
+        let table = if entry.overflow { &mut self.overflow } else { &mut self.own };
+        let known = table.find(&entry.key).map_or(State::Fresh, |at| table.state(at));
+        let state = if let State::Quota(total) = entry.state { raised(known, total, moment) } else { entry.state };
+        table.store(None, entry.key, state);
     }
 
     /// Gives a place in flight back.

@@ -11,7 +11,7 @@ use super::limiter::{Claim, Granted, Permit, Refused, Standing, Standings, Verdi
 use super::rate::EXACT;
 use super::table::State;
 use super::window::Spent;
-use super::{Limit, Outcome, Rule};
+use super::{Limit, Outcome, Rule, window};
 
 /// What names a counter on every node: the limit, and for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,7 +148,7 @@ impl Limit {
                 Some(shared.outcome(State::Fresh, shared.weigh(owed.min(shared.capacity), u64::from(cost))))
             }
             (Rule::Quota(quota), Found::Quota { until, used }) => {
-                Some(quota.weigh(Spent { until, used }, u64::from(cost), unix))
+                Some(window::weigh(quota.count(), Spent { until, used }, u64::from(cost), unix))
             }
             (Rule::Concurrency { max }, Found::Concurrency { in_flight }) => {
                 let free = u64::from(*max).saturating_sub(in_flight);

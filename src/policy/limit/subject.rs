@@ -4,17 +4,24 @@
 //! stores and nodes can keep counters together, and nobody can choose a name that shares the counter of another. Names
 //! of any length cost the same. Subjects may be made in advance and kept.
 //!
-//! Where a counter lies in memory goes by [`scatter`], whose keys are drawn at random when the process starts, so that
-//! no client can choose names that crowd one place.
+//! Where a counter lies in memory goes by [`scatter`], whose keys are drawn at random when the first process starts, so
+//! that no client can choose names that crowd one place. A process that takes over goes on with the keys of the one
+//! before: so what shared an entry there shares one here.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use ahash::RandomState;
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
 
-static SCATTER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+static SCATTER: OnceLock<Scatter> = OnceLock::new();
+
+/// A keyed hash and its keys.
+struct Scatter {
+    keys: [u64; 4],
+    hash: RandomState,
+}
 
 /// Whose counters a subject's are kept with, so that strangers cannot take the room of consumers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +143,36 @@ pub(super) fn identity(kind: &str, identity: &str) -> u64 {
 
 /// Where something belongs in the memory of this process.
 pub(super) fn scatter(low: u64, high: u64) -> u64 {
-    SCATTER.hash_one((low, high))
+    drawn().hash.hash_one((low, high))
+}
+
+/// The keys of this process.
+pub(super) fn scatter_keys() -> [u64; 4] {
+    drawn().keys
+}
+
+/// Goes by these keys from now on; `false` when others were drawn before.
+pub(super) fn scatter_by(keys: [u64; 4]) -> bool {
+    SCATTER.get_or_init(|| Scatter::with(keys)).keys == keys
+}
+
+/// Equal in two processes that with equal keys put everything in the same places.
+pub(super) fn scatter_proof() -> u64 {
+    Scatter::with([1, 2, 3, 4]).hash.hash_one((5_u64, 6_u64))
+}
+
+fn drawn() -> &'static Scatter {
+    SCATTER.get_or_init(|| {
+        let random = RandomState::new();
+        Scatter::with(std::array::from_fn(|number| random.hash_one(number)))
+    })
+}
+
+impl Scatter {
+    fn with(keys: [u64; 4]) -> Self {
+        let [first, second, third, fourth] = keys;
+        Self { keys, hash: RandomState::with_seeds(first, second, third, fourth) }
+    }
 }
 
 /// The beginning of a SHA-256. No kind contains the byte that ends it.

@@ -130,6 +130,11 @@ impl Table {
         self.slots[at].state
     }
 
+    /// All counters.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Key, State)> {
+        self.slots.iter().filter(|slot| !slot.is_vacant()).map(|slot| (slot.key, slot.state))
+    }
+
     /// Writes a counter, where it was seen last if it is still there, or as a new one.
     pub(super) fn store(&mut self, seen_at: Option<usize>, key: Key, state: State) {
         let at = seen_at.filter(|at| self.holds(*at, &key)).or_else(|| self.find(&key));

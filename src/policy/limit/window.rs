@@ -86,6 +86,25 @@ impl Unit {
     }
 }
 
+/// Takes a cost from a quota of `count` whose running window has this `end`.
+pub(super) fn take(count: u64, end: i64, spent: Option<Spent>, cost: u64, moment: Moment) -> Outcome {
+    let spent = match spent {
+        Some(spent) if spent.until > moment.wall => Spent { until: spent.until.min(end), used: spent.used },
+        _ => Spent { until: end, used: 0 },
+    };
+    // By the wall clock as it is, even if it was set back: that is how long the client waits.
+    weigh(count, spent, cost, moment.unix)
+}
+
+/// Weighs a cost against what was used in the running window.
+pub(super) fn weigh(count: u64, Spent { until, used }: Spent, cost: u64, unix: i64) -> Outcome {
+    let reset_seconds = u32::try_from(until.saturating_sub(unix)).unwrap_or(u32::MAX).max(1);
+    let wanted = used.saturating_add(cost);
+    let (used, refusal) = if wanted > count { (used, Some(reset_seconds)) } else { (wanted, None) };
+    let state = State::Quota(Spent { until, used });
+    Outcome { state, remaining: count.saturating_sub(used), reset_seconds, refusal }
+}
+
 impl Quota {
     pub(super) fn new(count: u64, unit: Unit, zone: TimeZone) -> Self {
         Self { count, unit, zone, window: AtomicU64::new(0) }
@@ -93,25 +112,6 @@ impl Quota {
 
     pub(super) fn count(&self) -> u64 {
         self.count
-    }
-
-    pub(super) fn take(&self, spent: Option<Spent>, cost: u64, moment: Moment) -> Outcome {
-        let end = self.window_end(moment.wall);
-        let Spent { until, used } = match spent {
-            Some(spent) if spent.until > moment.wall => Spent { until: spent.until.min(end), used: spent.used },
-            _ => Spent { until: end, used: 0 },
-        };
-        // By the wall clock as it is, even if it was set back: that is how long the client waits.
-        self.weigh(Spent { until, used }, cost, moment.unix)
-    }
-
-    /// Weighs a cost against what was used in the running window.
-    pub(super) fn weigh(&self, Spent { until, used }: Spent, cost: u64, unix: i64) -> Outcome {
-        let reset_seconds = u32::try_from(until.saturating_sub(unix)).unwrap_or(u32::MAX).max(1);
-        let wanted = used.saturating_add(cost);
-        let (used, refusal) = if wanted > self.count { (used, Some(reset_seconds)) } else { (wanted, None) };
-        let state = State::Quota(Spent { until, used });
-        Outcome { state, remaining: self.count.saturating_sub(used), reset_seconds, refusal }
     }
 
     /// The first second after the window around `wall`.

@@ -4,7 +4,7 @@
 //! read it in two ways. Whatever is refused here has not been matched to a route.
 
 use http::Version;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 
 use crate::gateway::RequestLimits;
 use crate::policy::headers::check_connection;
@@ -23,6 +23,7 @@ pub struct Envelope<'a> {
     length: Option<&'a HeaderValue>,
     /// A length or coding comes again.
     repeats: bool,
+    upgrades: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -37,12 +38,24 @@ impl<'a> Envelope<'a> {
             } else if *name == TRANSFER_ENCODING {
                 found.repeats |= found.coding.is_some();
                 found.coding.get_or_insert(value);
+            } else if *name == UPGRADE {
+                found.upgrades = true;
             } else if *name == CONTENT_LENGTH {
                 found.repeats |= found.length.is_some();
                 found.length.get_or_insert(value);
             }
         }
         found
+    }
+
+    /// For whom the message is, as it says itself.
+    pub fn host(&self) -> Option<&'a HeaderValue> {
+        self.host
+    }
+
+    /// Whether it asks for another protocol.
+    pub fn upgrades(&self) -> bool {
+        self.upgrades
     }
 
     /// Whether a body follows the header, perhaps an empty one.

@@ -18,7 +18,7 @@ use crate::telemetry::{DecidedBy, Telemetry};
 
 use super::super::State;
 use super::super::exchange::Held;
-use super::counted;
+use super::{counted, here};
 
 /// What holds while the store does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(super) async fn decide<'a>(
     match limits.on_failure {
         OnFailure::Local => {
             state.telemetry.limits_decided(DecidedBy::Local);
-            Ok(state.limiter.decide(claims, now).map(|granted| counted(counters, granted)))
+            Ok(here::decide(state, claims, now).await.map(|granted| counted(counters, granted)))
         }
         OnFailure::Allow => {
             state.telemetry.limits_decided(DecidedBy::Nobody);
@@ -109,7 +109,8 @@ pub(super) async fn decide<'a>(
 }
 
 /// Charges what the store has passed to this process. Where its own counters would refuse, because they remember what
-/// the store has lost, they stay as they are.
+/// the store has lost, they stay as they are; so they do once the next process has them.
 fn charge(limiter: &Arc<Limiter>, claims: &[Claim<'_>], now: Now) -> crate::policy::limit::Permit {
-    limiter.decide(claims, now).map(|granted| granted.permit).unwrap_or_default()
+    let charged = limiter.decide(claims, now).ok().and_then(Result::ok);
+    charged.map(|granted| granted.permit).unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! Admission without a server: a configuration, a request's header, and what becomes of it.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::key_source::KeySources;

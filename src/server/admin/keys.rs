@@ -47,7 +47,7 @@ enum Asked<'p> {
 }
 
 /// Why a request gets nothing.
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     reason: String,
 }
@@ -68,7 +68,7 @@ impl Keys {
     }
 
     async fn decide(&self, asked: &Asked<'_>, session: &mut ServerSession) -> Result<Response<Vec<u8>>, Refused> {
-        self.check_token(session)?;
+        check_token(self.token.as_ref(), "keys are not managed here", session)?;
         let method = session.req_header().method.clone();
         match (asked, method) {
             (Asked::All, Method::GET) => {
@@ -101,25 +101,26 @@ impl Keys {
         }
     }
 
-    fn check_token(&self, session: &ServerSession) -> Result<(), Refused> {
-        let Some(expected) = &self.token else {
-            return Err(refused(StatusCode::FORBIDDEN, "keys are not managed here: `admin.token_sha256` is not set"));
-        };
-        let given = session.req_header().headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let token = given.and_then(|value| value.split_at_checked(SCHEME.len()));
-        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
-        if token.is_some_and(|(_, token)| bool::from(digest(token).ct_eq(&expected.0))) {
-            return Ok(());
-        }
-        Err(refused(StatusCode::UNAUTHORIZED, "this needs the token of `admin.token_sha256`"))
-    }
-
     /// Works on the keys beside the runtime.
     async fn at_store<T: Send + 'static>(&self, work: impl FnOnce(&Place) -> T + Send + 'static) -> Result<T, Refused> {
         let place = self.place.clone();
         let done = tokio::task::spawn_blocking(move || work(&place)).await;
         done.map_err(|_| refused(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed"))
     }
+}
+
+/// Whether a request proves that it may change something; `otherwise` says what nobody may, where no token is set.
+pub(super) fn check_token(expected: Option<&Sha256>, otherwise: &str, session: &ServerSession) -> Result<(), Refused> {
+    let Some(expected) = expected else {
+        return Err(refused(StatusCode::FORBIDDEN, &format!("{otherwise}: `admin.token_sha256` is not set")));
+    };
+    let given = session.req_header().headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let token = given.and_then(|value| value.split_at_checked(SCHEME.len()));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
+    if token.is_some_and(|(_, token)| bool::from(digest(token).ct_eq(&expected.0))) {
+        return Ok(());
+    }
+    Err(refused(StatusCode::UNAUTHORIZED, "this needs the token of `admin.token_sha256`"))
 }
 
 fn asked(path: &str) -> Option<Asked<'_>> {
@@ -136,7 +137,7 @@ fn asked(path: &str) -> Option<Asked<'_>> {
 }
 
 /// The body as a value; `absent` stands for one that is empty, where it may be.
-async fn body<T: DeserializeOwned>(session: &mut ServerSession, absent: Option<T>) -> Result<T, Refused> {
+pub(super) async fn body<T: DeserializeOwned>(session: &mut ServerSession, absent: Option<T>) -> Result<T, Refused> {
     let read = tokio::time::timeout(PATIENCE, read(session)).await;
     let bytes = match read {
         Ok(read) => read?,
@@ -183,7 +184,7 @@ fn refused(status: StatusCode, reason: &str) -> Refused {
 }
 
 impl Refused {
-    fn into_answer(self) -> Response<Vec<u8>> {
+    pub(super) fn into_answer(self) -> Response<Vec<u8>> {
         let mut answer = json_page(&json!({ "error": self.reason }));
         *answer.status_mut() = self.status;
         if self.status == StatusCode::UNAUTHORIZED {

@@ -72,6 +72,11 @@ pub fn orphan(program: &Program, socket: &Path) -> Result<Successor, String> {
         .args(&program.arguments)
         .arg("--takeover")
         .arg(socket)
+        // What systemd says to the process that it has started. The watchdog is for every process of the unit.
+        .env_remove("WATCHDOG_PID")
+        .env_remove("LISTEN_PID")
+        .env_remove("LISTEN_FDS")
+        .env_remove("LISTEN_FDNAMES")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
         .map_err(failed)?;

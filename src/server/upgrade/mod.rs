@@ -3,20 +3,26 @@
 //! ```text
 //! tollgate upgrade ──"upgrade"──▶ old ──starts──▶ new
 //!                                 old ◀──"take over"── new
-//!                                 old ──listening sockets──▶ new      loads, binds what is new, serves
+//!                                 old ──listening sockets──▶ new      loads, binds what is new
+//!                                 old ══counters of limits══▶ new     serves
 //!                                 old ◀──"serving"── new
 //! tollgate upgrade ◀──"done"───── old                 stops accepting, drains, leaves
+//!                                 old ◀══decisions on limits══ new    until then
 //! ```
 //!
 //! All of it goes over one Unix socket in a folder that only the gateway's user can enter; who connects is asked of the
 //! kernel besides: the same user or root, and for the sockets the very process that was started for it. The listening
 //! sockets are the same in both processes, so a connection that nobody has accepted yet is accepted by either.
 //!
+//! What limits have counted goes over a connection of its own (`counters`); a process of a version that cannot do so is
+//! taken over from nevertheless.
+//!
 //! The new process is nobody's child (`launch`), so that systemd takes it for the unit's main process.
 //!
 //! Until the new process serves, nothing is given up: one that cannot start, does not speak in time or dies leaves the
 //! old one serving, and the command says why. Each says a line of JSON at a time (`Word`).
 
+mod counters;
 mod launch;
 mod new;
 mod old;
@@ -32,10 +38,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::proxy::State;
 
-use super::listeners::Held;
+use super::listeners::{Held, Keeper};
 use super::{Source, unit_directory};
 
+pub use counters::Counters;
 pub use launch::launch;
 pub use new::Takeover;
 
@@ -69,6 +77,17 @@ enum Word {
     TakeOver,
     /// The sockets beside this word, by the addresses they are bound to.
     Sockets(Vec<Socket>),
+    /// The new process can take over what limits have counted, on a connection of its own.
+    Counters {
+        /// What it understands.
+        format: u32,
+        /// How it lays counters out.
+        layout: u64,
+    },
+    /// So can the old one give; by these keys counters are laid out.
+    Keys([u64; 4]),
+    /// The new process is about to serve and wants the counters now. What follows is no word any longer.
+    HandOver,
     /// The new process serves.
     Serving,
     /// The old one leaves; this process is the gateway now.
@@ -90,6 +109,8 @@ pub struct Socket {
     pub role: Role,
     /// Its address as the configuration says it; the port may be 0.
     pub written: std::net::SocketAddr,
+    /// Who keeps it when the process ends.
+    pub keeper: Keeper,
 }
 
 /// Whom a listener is for.
@@ -117,12 +138,13 @@ impl Succession {
     ///
     /// # Errors
     /// What an operator should know; this process serves nevertheless.
-    pub fn complete(self) -> Result<(), String> {
+    pub fn complete(self, state: &Arc<State>) -> Result<(), String> {
         let finished = self.takeover.map(Takeover::finish).transpose();
         let before = finished.map_err(|failed| format!("upgrade: the process before may go on serving: {failed}"))?;
         let next = self.next;
-        let started =
-            next.map_or(Ok(()), |(path, program, sockets)| Offer::start(&path, program, sockets, self.served));
+        let started = next.map_or(Ok(()), |(path, program, sockets)| {
+            Offer::start(&path, program, sockets, self.served, Arc::clone(state))
+        });
         drop(before);
         started
     }

@@ -5,6 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use log::warn;
+
+use super::counters::Counters;
 use super::socket::Channel;
 use super::{PATIENCE, Role, Socket, Word};
 
@@ -12,6 +15,8 @@ use super::{PATIENCE, Role, Socket, Word};
 pub struct Takeover {
     channel: Channel,
     sockets: Vec<(Socket, TcpListener)>,
+    /// What it has counted, where it can hand that over.
+    counters: Option<Counters>,
 }
 
 impl Takeover {
@@ -35,13 +40,21 @@ impl Takeover {
             return Err(format!("{} listeners were named and {} came", named.len(), sockets.len()));
         }
         let sockets = named.into_iter().zip(sockets.into_iter().map(TcpListener::from)).collect();
-        Ok(Self { channel, sockets })
+        // Before anything is counted here.
+        let counters = Counters::ask(path);
+        let counters = counters.inspect_err(|reason| warn!("rates, quotas and concurrency begin anew: {reason}")).ok();
+        Ok(Self { channel, sockets, counters })
+    }
+
+    /// What the process before has counted; `None` where it does not hand that over.
+    pub fn counters(&mut self) -> Option<Counters> {
+        self.counters.take()
     }
 
     /// The socket of a listener that the process before had too.
-    pub fn take(&mut self, role: Role, written: std::net::SocketAddr) -> Option<TcpListener> {
+    pub fn take(&mut self, role: Role, written: std::net::SocketAddr) -> Option<(Socket, TcpListener)> {
         let at = self.sockets.iter().position(|(socket, _)| socket.role == role && socket.written == written)?;
-        Some(self.sockets.remove(at).1)
+        Some(self.sockets.remove(at))
     }
 
     /// Says that this process cannot take over.

@@ -88,6 +88,11 @@ impl Channel {
         Self { stream, rest: Vec::new(), sockets: Vec::new() }
     }
 
+    /// The connection, for what is no word, and what came of that already.
+    pub fn into_parts(self) -> (UnixStream, Vec<u8>) {
+        (self.stream, self.rest)
+    }
+
     /// The connection, for deadlines.
     pub fn stream(&self) -> &UnixStream {
         &self.stream

@@ -124,7 +124,7 @@ fn redis_decides_as_one_process_does() {
                         cost: *cost,
                     })
                     .collect();
-                match (desk.decide(&claims), limiter.decide(&claims, desk.now())) {
+                match (desk.decide(&claims), limiter.decide(&claims, desk.now()).unwrap()) {
                     (Ok((shared, _)), Ok(own)) => {
                         prop_assert_eq!(figures(&shared.standings), figures(&own.standings));
                     }

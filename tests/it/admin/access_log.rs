@@ -47,10 +47,11 @@ fn file(origin: &Origin, down: &Unreachable, access_log: Value) -> Value {
                 "key": {"api_key": {"header": "x-api-key"}},
                 "link": {"api_key": {"query": "token"}},
                 "cookie": {"api_key": {"cookie": "session"}},
+                "people": {"basic": {}},
             },
             "plans": {"free": {"total": "1000000/hour"}},
             "consumers": {"alice": consumer("alice", "free")},
-            "defaults": {"auth": ["key", "link", "cookie"]},
+            "defaults": {"auth": ["key", "link", "cookie", "people"]},
             "routes": [
                 route("good", "origin", json!({"query_params": "any"})),
                 route("held", "origin", json!({})),
@@ -161,8 +162,10 @@ fn a_client_that_left_has_a_line_too() {
 
 #[test]
 fn no_key_and_no_query_reaches_any_log_at_any_level() {
-    let stage = stage(json!({"path": "stdout"}), &["--log", "debug"]);
-    let calls: [(&str, Fields, u16); 8] = [
+    let stage = stage(json!({"path": "stdout", "headers": ["referer", "x-tenant"]}), &["--log", "debug"]);
+    // `alice:key-alice` and `bob:key-wrong`.
+    let (password, wrong) = ("Basic YWxpY2U6a2V5LWFsaWNl", "Basic Ym9iOmtleS13cm9uZw==");
+    let calls: [(&str, Fields, u16); 14] = [
         ("/good?secret-name=secret-value", &[KEY], 201),
         ("/good?token=key-alice", &[], 201),
         ("/good", &[("cookie", "session=key-alice")], 201),
@@ -171,6 +174,12 @@ fn no_key_and_no_query_reaches_any_log_at_any_level() {
         ("/good?token=key-alice", &[KEY], 400),
         ("/gone?token=key-alice", &[], 503),
         ("/nowhere?token=key-alice", &[KEY], 404),
+        ("/good", &[KEY, ("referer", "https://shop.test/?token=key-alice")], 201),
+        ("/good", &[KEY, ("referer", "/#token=key-alice")], 201),
+        ("/good", &[("authorization", password)], 401),
+        ("/good", &[("authorization", wrong)], 401),
+        ("/good", &[("authorization", "Bearer key-alice.key-wrong.x")], 401),
+        ("/good", &[KEY, ("proxy-authorization", password), ("x-auth-token", "key-alice")], 201),
     ];
     for (target, fields, status) in calls {
         let answer = call(&stage, "GET", target, fields, b"");
@@ -178,6 +187,11 @@ fn no_key_and_no_query_reaches_any_log_at_any_level() {
         assert!(!answer.text().contains("key-"), "{}", answer.text());
         line_of(&stage, &answer);
     }
+    // A violation names its place and rule, not the value.
+    let body = br#"{"a": "secret-value", "key-alice": 1}"#;
+    let answer = call(&stage, "POST", "/post", &[KEY, ("content-type", "application/json")], body);
+    assert_eq!(answer.status, 422);
+    line_of(&stage, &answer);
     let mut client = Client::connect(stage.gateway.public);
     client.send(&request("GET", "/held?token=key-alice", &[], b""));
     assert!(eventually(|| stage.origin.requests().iter().any(|seen| seen.path() == "/held")));
@@ -189,7 +203,18 @@ fn no_key_and_no_query_reaches_any_log_at_any_level() {
     let _ = broken.ask(b"GET /good?token=key-alice HTTP/1.1\r\nx-api-key: key-alice\r\nbad header\r\n\r\n");
     stage.gateway.signal("TERM");
     stage.gateway.logged("left");
-    for secret in ["key-alice", "key-wrong", "secret-name", "secret-value", "token=", "?"] {
+    for secret in [
+        "key-alice",
+        "key-wrong",
+        "secret-name",
+        "secret-value",
+        "token=",
+        "?",
+        "YWxpY2U6",
+        "Ym9iOm",
+        "Bearer",
+        "Basic",
+    ] {
         assert!(!stage.gateway.out().contains(secret), "{secret} in\n{}", stage.gateway.out());
         assert!(!stage.gateway.log().contains(secret), "{secret} in\n{}", stage.gateway.log());
     }

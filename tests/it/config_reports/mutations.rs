@@ -86,7 +86,7 @@ impl Line {
             ["consumers"] => Kind::Name(Some("unknown consumer")),
             [.., "claims"] => Kind::Name(None),
             [.., "responses"] => Kind::Name(Some("is no status")),
-            [.., "set" | "forward_claims"] => Kind::Name(None),
+            [.., "set" | "forward_claims"] | ["traces", "resource_attributes" | "headers"] => Kind::Name(None),
             _ => Kind::Format,
         }
     }

@@ -249,3 +249,36 @@ fn sha256(text: &str) -> String {
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()[..64].to_owned()
 }
+
+#[test]
+fn a_route_that_takes_websockets_says_so_and_shows_the_handshake() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tollgate.yaml");
+    fs::write(
+        &file,
+        "version: 1\nlisteners: [{ address: \"127.0.0.1:8080\" }]\nservices: { a: { url: \"http://127.0.0.1:9\" } }\n\
+         routes:\n- { name: live, method: GET, gateway_path: /live, service: a, auth: public, websocket: true }\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let handshake = [
+        "-H",
+        "connection: Upgrade",
+        "-H",
+        "upgrade: websocket",
+        "-H",
+        "sec-websocket-version: 13",
+        "-H",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let strange = [&handshake[..], &["-H", "origin: https://evil.test"]].concat();
+    for (fields, code, said) in
+        [(&[][..], 1, "upgrade-required"), (&handshake, 0, "  upgrade: websocket\n"), (&strange, 1, "origin-forbidden")]
+    {
+        let (exit, printed, complained) = explain(&[&[file, "GET", "/live"], fields].concat());
+        assert_eq!(exit, Some(code), "{fields:?}: {printed}{complained}");
+        for part in [said, "takes WebSockets only"] {
+            assert!(printed.contains(part), "{fields:?}: {part} is missing in {printed}{complained}");
+        }
+    }
+}

@@ -16,7 +16,7 @@ use crate::support::wire::{self, Framing};
 
 /// A gateway whose services `origin` and `other` are at these addresses and have little time.
 fn stage(address: &str, other: Origin) -> Stage {
-    let timeouts = json!({"connect": "200ms", "response": "300ms"});
+    let timeouts = json!({"connect": "200ms", "response": "300ms", "idle": "300ms"});
     let services = json!({
         "origin": {"url": format!("http://{address}"), "timeouts": timeouts},
         "other": {"url": format!("http://{}", other.address())},

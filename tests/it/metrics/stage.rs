@@ -95,6 +95,7 @@ pub fn configuration(origin: &Origin, down: &Unreachable) -> Value {
         { "address": "127.0.0.2:0", "tls": { "certificate": tls("api.pem"), "private_key": tls("api.key") } },
     ]);
     all["guard"] = json!({ "uri_bytes": "4KiB" });
+    all["traces"] = json!({ "endpoint": format!("http://{}", down.address()), "sample": "10%" });
     all
 }
 

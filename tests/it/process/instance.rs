@@ -35,15 +35,20 @@ impl Instance {
 
     /// The same with further arguments and variables.
     pub fn start_with(config: &Value, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = program();
+        command.arg("run").stdin(Stdio::null());
+        Self::start_by(command, config, arguments, variables)
+    }
+
+    /// The same by a command that lacks the file only.
+    pub fn start_by(mut command: Command, config: &Value, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("make a folder");
         let at = |name: &str| folder.path().join(name);
         fs::write(at("tollgate.yaml"), config.to_string()).expect("write the configuration");
-        let child = program()
-            .arg("run")
+        let child = command
             .arg(at("tollgate.yaml"))
             .args(arguments)
             .envs(variables.iter().copied())
-            .stdin(Stdio::null())
             .stdout(File::create(at("out")).expect("make a file"))
             .stderr(File::create(at("log")).expect("make a file"))
             .spawn()

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{echo, number, numbered};
 use crate::process::instance::{Instance, eventually};
 use crate::support::client::{Client, Response, fetch, request};
-use crate::support::origin::Origin;
+use crate::support::origin::{Origin, Reply};
 use crate::support::wire::{self, Framing};
 
 /// Much longer than a process with nothing to do takes, much shorter than `drain.timeout`.
@@ -114,6 +114,83 @@ fn the_drain_timeout_and_a_second_signal_cut_what_is_in_flight() {
         assert!(client.response().is_err(), "cut, not answered wrongly");
         drop(release);
     }
+}
+
+#[test]
+fn idle_connections_hold_it_for_less_than_a_second() {
+    let origin = Origin::start(echo);
+    let mut gateway = Instance::start(&draining_for(&origin, "10m"));
+    let mut idle: Vec<Client> = (0..20).map(|_| Client::connect(gateway.public)).collect();
+    let bytes = request("GET", "/echo", &[], b"");
+    idle.iter_mut().for_each(|client| assert_eq!(number(&client.ask(&bytes).unwrap()), 1));
+    let begun = Instant::now();
+    gateway.signal("TERM");
+    assert!(gateway.ended(SOON).is_some_and(|status| status.success()), "{}", gateway.log());
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(idle.iter_mut().all(Client::is_closed));
+}
+
+#[test]
+fn it_is_gone_right_after_the_last_answer_which_closes_its_connection() {
+    let (origin, release) = holding();
+    let mut gateway = Instance::start(&draining_for(&origin, "10m"));
+    let mut client = in_flight(&gateway, &origin);
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(Duration::from_millis(1500)), None);
+    let begun = Instant::now();
+    release.send(()).unwrap();
+    let answer = client.response().unwrap();
+    assert_eq!((number(&answer), answer.value("connection")), (1, Some("close")));
+    assert!(gateway.ended(SOON).is_some_and(|status| status.success()));
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn slow_uploads_and_slow_readers_are_waited_for() {
+    const LARGE: usize = 32 << 20;
+    let origin = Origin::start(|request| match request.path() {
+        "/1/large" => Reply::json(200, &"x".repeat(LARGE)),
+        _ => Reply::json(200, &request.body.len().to_string()),
+    });
+    let mut file = draining_for(&origin, "10m");
+    file["routes"] = json!([{
+        "name": "all", "methods": ["GET", "POST"], "gateway_path": "/{*rest}", "service_path": "/1/{rest}",
+        "service": "origin", "body": "any", "auth": "public",
+    }]);
+    let mut gateway = Instance::start(&file);
+    let mut upload = Client::connect(gateway.public);
+    upload.send(b"POST /upload HTTP/1.1\r\nhost: gateway.test\r\ncontent-length: 10\r\n\r\n12345");
+    let mut reader = Client::connect(gateway.public);
+    reader.send(&request("GET", "/large", &[], b""));
+    assert!(eventually(|| gateway.metric("tollgate_requests_in_flight") == Some(2.0)));
+    gateway.signal("TERM");
+    gateway.logged("draining");
+    assert_eq!(gateway.ended(Duration::from_millis(1500)), None);
+    let answer = reader.response().unwrap();
+    assert_eq!((answer.body.len(), answer.cut), (LARGE, false));
+    upload.send(b"67890");
+    let answer = upload.response().unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "10"));
+    assert!(gateway.ended(SOON).is_some_and(|status| status.success()));
+}
+
+/// Readiness is asked about and connections are made all the time: whoever balances has heard of the end before the
+/// first connection is refused, and is answered while anything is in flight.
+#[test]
+fn readiness_fails_before_the_first_connection_is_refused() {
+    let (origin, release) = holding();
+    let mut gateway = Instance::start(&draining_for(&origin, "10m"));
+    let mut client = in_flight(&gateway, &origin);
+    gateway.signal("TERM");
+    let ready = |gateway: &Instance| gateway.operator("GET", "/readyz", &[]).status;
+    assert!(eventually(|| ready(&gateway) == 503 || TcpStream::connect(gateway.public).is_err()));
+    assert_eq!(ready(&gateway), 503);
+    assert!(TcpStream::connect(gateway.public).is_ok(), "accepts still");
+    assert_eq!(gateway.ended(Duration::from_millis(700)), None);
+    assert_eq!(ready(&gateway), 503);
+    release.send(()).unwrap();
+    assert_eq!(number(&client.response().unwrap()), 1);
+    assert!(gateway.ended(SOON).is_some_and(|status| status.success()));
 }
 
 /// Asks until the gateway is gone; how many answers there were. Only a connection that was never answered on may be

@@ -106,6 +106,11 @@ impl Connection {
         self.stream.get_ref().conn.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned())
     }
 
+    /// What is below HTTP.
+    pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
+        self.stream.into_inner()
+    }
+
     /// Whether the server ends the connection, and says nothing before.
     pub fn is_closed(&mut self) -> bool {
         matches!(self.stream.read(&mut [0]), Ok(0))

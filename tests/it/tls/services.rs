@@ -17,13 +17,14 @@ use crate::support::wire;
 
 /// A service over TLS that answers with the name it was asked for and the length of its client's certificate. It serves
 /// until the test ends.
-struct Secure {
-    address: SocketAddr,
+pub struct Secure {
+    pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
 impl Secure {
-    fn start(pair: &Pair, clients: Option<&Authority>) -> Self {
+    /// Starts it; with `clients` only certificates of this authority come in.
+    pub fn start(pair: &Pair, clients: Option<&Authority>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let builder = match clients {

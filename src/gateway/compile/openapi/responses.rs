@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Allow, Auth, Body, Config, ErrorFormat, Mode, Parameters, Route, Undeclared};
+use crate::config::{Allow, Auth, Body, Config, ErrorFormat, Mode, Parameters, Route, Undeclared, Websocket};
 
 use super::schema::{Components, Kind};
 
@@ -29,7 +29,7 @@ const fn own(
     Own { status, name, description, headers }
 }
 
-const OWN: [Own; 15] = [
+const OWN: [Own; 16] = [
     own("400", "BadRequest", "The request is not HTTP as the gateway takes it, or its path is refused.", &[]),
     own("401", "Unauthorized", "The credential is missing or nobody's.", &["WWW-Authenticate"]),
     own("403", "Forbidden", "The caller or its address may not use this route.", &[]),
@@ -39,6 +39,7 @@ const OWN: [Own; 15] = [
     own("414", "UriTooLong", "Path and query are too long.", &[]),
     own("415", "UnsupportedMediaType", "The body is of another media type.", &[]),
     own("422", "UnprocessableContent", "The request does not fit the contract; every fault is listed.", &[]),
+    own("426", "UpgradeRequired", "The request asks for no WebSocket.", &["Upgrade", "Sec-WebSocket-Version"]),
     own(
         "429",
         "TooManyRequests",
@@ -58,7 +59,9 @@ const LEFT: &str = "X-RateLimit-Remaining";
 const RESET: &str = "X-RateLimit-Reset";
 
 /// A header's name, what it says, its schema's type, and whether it is always there.
-const HEADERS: [(&str, &str, &str, bool); 8] = [
+const HEADERS: [(&str, &str, &str, bool); 10] = [
+    ("Upgrade", "The protocol to ask for.", "string", true),
+    ("Sec-WebSocket-Version", "The version of WebSockets.", "string", true),
     ("X-Request-Id", "Names the request in the gateway's access log.", "string", false),
     ("WWW-Authenticate", "Where a credential belongs.", "string", true),
     ("Retry-After", "Seconds after which another attempt may pass.", "integer", false),
@@ -130,6 +133,7 @@ fn problem(errors: &Value) -> Value {
             "detail": { "type": "string" },
             "instance": { "description": "The path of the request.", "type": "string" },
             "request_id": { "description": "As in `X-Request-Id`.", "type": "string" },
+            "trace_id": { "description": "The request's trace, where traces are recorded.", "type": "string" },
             "errors": errors,
             "violated-policies": { "type": "array", "items": { "type": "string" } },
         },
@@ -162,7 +166,9 @@ fn header_references(names: &[&str]) -> Value {
 pub(super) fn of_route(config: &Config, index: usize, route: &Route, components: &mut Components) -> Value {
     let model = route.response_model.as_ref();
     let model = model.map(|model| components.add_document(config, model, index, Kind::Reply));
-    let success = route.status_code.unwrap_or(200).to_string();
+    // A WebSocket is the only success of a route that takes them.
+    let usual = if takes_websockets(route) { 101 } else { 200 };
+    let success = route.status_code.unwrap_or(usual).to_string();
     let mut responses = Map::new();
     responses.insert(success.clone(), success_response(config, route, &success, model));
     for (status, documented) in &route.responses {
@@ -181,8 +187,8 @@ pub(super) fn of_route(config: &Config, index: usize, route: &Route, components:
 }
 
 fn success_response(config: &Config, route: &Route, status: &str, model: Option<Value>) -> Value {
-    let description =
-        route.responses.get(status).map_or("The answer of the service.", |documented| &documented.description);
+    let usual = if takes_websockets(route) { "A WebSocket." } else { "The answer of the service." };
+    let description = route.responses.get(status).map_or(usual, |documented| &documented.description);
     let limits: &[&str] =
         if is_limited(config, route) { &[LIMIT, POLICY, "X-RateLimit-Limit", LEFT, RESET] } else { &[] };
     let mut response = Map::new();
@@ -203,6 +209,9 @@ fn own_statuses(config: &Config, route: &Route) -> Vec<&'static str> {
     let fastapi = config.error_format == ErrorFormat::Fastapi;
     let happens = |status: &str| match status {
         "401" => authenticators(config, route).is_some(),
+        "426" => takes_websockets(route),
+        // The origin of a page.
+        "403" if takes_websockets(route) => true,
         "403" => modes.authorisation == Mode::Enforce && is_conditional(config, route),
         "404" => route.host.is_some() || route.gateway_path.contains('{'),
         "408" | "413" => body,
@@ -212,6 +221,10 @@ fn own_statuses(config: &Config, route: &Route) -> Vec<&'static str> {
         _ => true,
     };
     OWN.iter().map(|own| own.status).filter(|status| happens(status)).collect()
+}
+
+fn takes_websockets(route: &Route) -> bool {
+    route.websocket != Websocket::Refused
 }
 
 /// Whether anything but the body can violate the contract.

@@ -492,3 +492,18 @@ fn nothing_of_services_plans_and_keys_is_told() {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
 }
+
+#[test]
+fn a_route_that_takes_websockets_answers_with_101_or_asks_for_a_handshake() {
+    for (keys, expected) in [
+        ("websocket: true", &["101", "400", "403", "414", "426", "431", "502", "503", "504", "default"][..]),
+        ("websocket: false", &["200", "400", "414", "431", "502", "503", "504", "default"]),
+    ] {
+        let document = of(&route(keys));
+        let responses = at(&document, "/paths/~1r/get/responses").as_object().expect("responses");
+        assert_eq!(responses.keys().collect::<Vec<_>>(), expected, "{keys}");
+    }
+    let document = of(&route("websocket: { origins: any }"));
+    assert_eq!(at(&document, "/paths/~1r/get/responses/101/description"), "A WebSocket.");
+    assert!(at(&document, "/components/headers/Sec-WebSocket-Version").is_object());
+}

@@ -9,6 +9,10 @@
 //! stays as it is where that is more. Where the shard is full, the shared entry is raised instead, so that nobody is
 //! admitted beyond a limit.
 //!
+//! Where the counters are handed over to another process on the same store, each process saves what its own requests
+//! use, whoever decided on them; so nothing is stored twice. What was handed over and what is stored overlap: the counter
+//! is the larger of both, as in any merge, and becomes exact with the next save of the process before.
+//!
 //! How far the wall clock had come is not stored. Where it was set back and the process starts anew, a window that had
 //! begun too early counts as the one that runs, and begins again at its time.
 //!

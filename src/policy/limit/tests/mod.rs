@@ -2,6 +2,7 @@
 
 mod adversary;
 mod calendar;
+mod handover;
 mod headers;
 mod properties;
 mod quota;
@@ -54,7 +55,7 @@ impl Desk {
     }
 
     pub(super) fn decide<'a>(&self, claims: &[Claim<'a>]) -> Result<Granted<'a>, Refused<'a>> {
-        self.limiter.decide(claims, self.now)
+        self.limiter.decide(claims, self.now).expect("the counters are here")
     }
 
     /// One request of `alice`: `Ok` with what remains, or `Err` with the seconds to wait.

@@ -56,11 +56,11 @@ proptest! {
     #[test]
     fn nothing_overflows(
         count in 1..=super::super::MAX_COUNT, burst in 1..=super::super::MAX_COUNT, period in 1..u64::MAX,
-        now in any::<u64>(), until in any::<u64>(), part in any::<u32>(), cost in any::<u32>()
+        now in any::<u64>(), until in any::<u64>(), part in any::<u32>(), pace in any::<u32>(), cost in any::<u32>()
     ) {
         let period = std::time::Duration::from_nanos(period);
         if let Ok(bucket) = super::super::rate::Bucket::new(count, period, burst) {
-            let outcome = bucket.take(Debt { until, part }, u64::from(cost), now);
+            let outcome = bucket.take(Debt { until, part, pace }, u64::from(cost), now);
             prop_assert!(outcome.remaining <= burst);
         }
     }
@@ -74,7 +74,7 @@ proptest! {
             let key = Key { limit: 0, low: (number % 5).wrapping_sub(2), high: number };
             match action {
                 0..=3 => {
-                    let state = State::Rate(Debt { until: now + lasts, part: 0 });
+                    let state = State::Rate(Debt { until: now + lasts, part: 0, pace: 0 });
                     let seen_at = table.find(&key);
                     table.store(seen_at, key, state);
                     map.insert(number, (key, state));

@@ -82,22 +82,43 @@ fn a_cost_beyond_the_burst_never_passes_and_spends_nothing() {
 }
 
 #[test]
-fn debt_lives_on_in_time_when_a_rate_changes_and_is_capped_at_the_new_burst() {
-    // (count, burst) before, all spent; (count, burst) after; seconds until one passes.
+fn what_is_used_stays_used_when_a_rate_changes() {
+    // (count, period, burst) before, how many were used, the same after, how many pass at once.
     let table = [
-        ((60, 60), (60, 60), 1),
-        ((60, 60), (120, 120), 1), // 60 s of debt: all of the new bucket
-        ((60, 60), (60, 120), 0),  // 60 s of debt leave 60 of 120
-        ((60, 60), (60, 10), 1),   // capped at 10 s
-        ((1, 1), (60, 60), 1),     // capped at 60 s
-        ((60, 30), (60, 60), 0),   // 30 s leave 30
+        ((100, 60, 100), 100, (200, 60, 200), 100),
+        ((200, 60, 200), 100, (100, 60, 100), 0),
+        ((200, 60, 200), 40, (100, 60, 100), 60),
+        ((200, 60, 200), 200, (100, 60, 100), 0),
+        ((1000, 3600, 1000), 700, (5000, 3600, 5000), 4300),
+        ((60, 60, 60), 60, (60, 60, 120), 60),
+        ((60, 60, 60), 60, (60, 60, 10), 0),
+        ((60, 60, 30), 30, (60, 60, 60), 30),
+        // What does not divide into nanoseconds.
+        ((7, 60, 7), 7, (14, 60, 14), 7),
+        ((3, 1, 999), 666, (7, 1, 1000), 334),
+        ((7, 1, 1000), 999, (11, 1, 1000), 1),
+        ((1_000_000, 1, 1_000_000), 999_999, (999_999, 1, 1_000_000), 1),
     ];
-    for ((count, burst), (new_count, new_burst), wait) in table {
-        let desk = Desk::new();
-        desk.drain(&rate(count, 60, burst), alice());
-        let waits = desk.ask(&rate(new_count, 60, new_burst), 1).map_or_else(|wait| wait, |_| 0);
-        assert_eq!(waits, wait, "{count} burst {burst} becomes {new_count} burst {new_burst}");
+    for (before, used, after, passes) in table {
+        let [before, after] = [before, after].map(|(count, period, burst)| rate(count, period, burst));
+        let (mut desk, case) = (Desk::new(), format!("{used} of {before:?} become {after:?}"));
+        desk.ask(&before, used).unwrap();
+        assert_eq!(desk.ask(&after, 0), Ok(passes), "{case}");
+        desk.ask(&after, u32::try_from(passes).unwrap()).unwrap();
+        assert!(desk.ask(&after, 1).is_err(), "{case}");
+        desk.wait(7200);
+        assert_eq!(desk.ask(&after, 0), Ok(after.capacity()), "whole again: {case}");
     }
+}
+
+#[test]
+fn a_rate_that_owed_more_owes_no_more_than_its_new_burst() {
+    let mut desk = Desk::new();
+    desk.drain(&rate(1, 60, 60), alice());
+    let after = rate(60, 60, 60);
+    assert_eq!(desk.ask(&after, 1), Err(1), "not an hour");
+    desk.wait(30);
+    assert_eq!(desk.ask(&after, 0), Ok(30), "from then on at its own rate");
 }
 
 #[test]

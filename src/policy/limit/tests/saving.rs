@@ -57,7 +57,7 @@ fn nothing_is_noted_unless_somebody_saves() {
 /// What alice's first request of a day would leave.
 fn noted(now: &super::Now) -> Tally {
     let desk = saving(Desk::new());
-    let _ = desk.limiter.decide(&[Claim { limit: &day(10), subject: alice(), cost: 1 }], *now).unwrap();
+    let _ = desk.limiter.decide(&[Claim { limit: &day(10), subject: alice(), cost: 1 }], *now).unwrap().unwrap();
     take(&desk)[0]
 }
 

@@ -1,48 +1,8 @@
-//! The process log: one line per event on standard error, for operators.
-//!
-//! It implements the `log` facade, which pingora writes to as well. What pingora says of single requests and
-//! connections is left out: a stranger can provoke it at will, it may quote the request, and the access line carries
-//! the cause. Its words about listeners and runtimes stay.
+//! Times and texts as the logs write them.
 
 use std::cell::Cell;
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use log::{LevelFilter, Log, Metadata, Record};
-
-/// Starts the process log. The second call in a process changes only the level.
-pub fn install(level: LevelFilter) {
-    static LOGGER: StderrLog = StderrLog;
-    // An error means that it is installed already.
-    let _ = log::set_logger(&LOGGER);
-    log::set_max_level(level);
-}
-
-struct StderrLog;
-
-impl Log for StderrLog {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let target = metadata.target();
-        if !target.starts_with("pingora") {
-            return true;
-        }
-        // Below the services there are only connections and requests.
-        target.starts_with("pingora_core::services") && metadata.level() <= log::Level::Warn
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let mut line = Vec::with_capacity(128);
-        write_timestamp(&mut line, SystemTime::now());
-        let _ = writeln!(line, " {:<5} {}", record.level(), record.args());
-        // There is nowhere left to report a failure of standard error.
-        let _ = std::io::stderr().lock().write_all(&line);
-    }
-
-    fn flush(&self) {}
-}
 
 /// RFC 3339 in UTC with milliseconds: `2026-11-21T09:30:00.123Z`. Times before 1970 and from the end of 9999 on become 1970.
 pub(super) fn write_timestamp(out: &mut Vec<u8>, at: SystemTime) {
@@ -86,26 +46,56 @@ fn put(digits: &mut [u8], mut value: u32) {
     }
 }
 
-/// Writes text for the inside of a JSON string. Bytes that are not UTF-8 become U+FFFD.
+/// Most bytes of one text that a client chose, before it is escaped.
+pub const MOST_OF_A_TEXT: usize = 1024;
+
+/// Writes text for the inside of a JSON string. Bytes that are not UTF-8 become U+FFFD; what a terminal would obey is
+/// escaped as well.
 pub fn escape_json(out: &mut Vec<u8>, text: &[u8]) {
     if is_plain(text) {
         out.extend_from_slice(text);
     } else {
-        escape_characters(out, text);
+        escape_characters(out, &String::from_utf8_lossy(text), |character| matches!(character, '"' | '\\'));
     }
 }
 
-#[cold]
-fn escape_characters(out: &mut Vec<u8>, text: &[u8]) {
-    for character in String::from_utf8_lossy(text).chars() {
-        match character {
-            '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
-            '\u{0}'..='\u{1f}' | '\u{7f}' => {
-                let _ = write!(out, "\\u{:04x}", character as u32);
-            }
-            _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
+/// The same, of a text as long as its client likes: what is beyond [`MOST_OF_A_TEXT`] becomes `…`.
+#[inline]
+pub fn escape_json_cut(out: &mut Vec<u8>, text: &[u8]) {
+    if text.len() <= MOST_OF_A_TEXT {
+        return escape_json(out, text);
     }
+    let is_inside = |end: &usize| text[*end] & 0xc0 == 0x80;
+    // A character has at most three bytes after its first.
+    let end = (MOST_OF_A_TEXT - 3..=MOST_OF_A_TEXT).rev().find(|end| !is_inside(end)).unwrap_or(MOST_OF_A_TEXT);
+    escape_json(out, &text[..end]);
+    out.extend_from_slice("…".as_bytes());
+}
+
+/// Writes text as it is, but for what a terminal would obey.
+pub fn escape_line(out: &mut Vec<u8>, text: &str) {
+    escape_characters(out, text, |_| false);
+}
+
+#[cold]
+fn escape_characters(out: &mut Vec<u8>, text: &str, is_quoted: impl Fn(char) -> bool) {
+    for character in text.chars() {
+        if is_obeyed(character) {
+            let _ = write!(out, "\\u{:04x}", character as u32);
+            continue;
+        }
+        if is_quoted(character) {
+            out.push(b'\\');
+        }
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+/// Whether a terminal or an editor acts on a character instead of showing it: controls of either set, ends of lines, and
+/// what changes the direction of the text around it.
+fn is_obeyed(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether text is ASCII that a JSON string takes as it is. Eight bytes are looked at in one: nearly all texts are
