@@ -60,7 +60,7 @@ pub struct Exchange {
     pub rejected: Option<&'static str>,
     /// What went wrong, for the access line.
     pub cause: Option<String>,
-    /// When the service was contacted, and when its header came.
+    /// When the service was contacted, and when the header of its reply came.
     pub service: ServiceTimes,
     /// How long a checked body took to come.
     pub request_body: Option<Duration>,
@@ -175,6 +175,8 @@ pub enum Peer {
 pub struct ServiceTimes {
     /// The service was contacted first: the gateway had decided.
     pub contacted: Option<Duration>,
+    /// The attempt that is the last so far began.
+    pub attempted: Option<Duration>,
     /// The header of its reply was complete.
     pub replied: Option<Duration>,
     /// The status of its reply.

@@ -331,7 +331,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         })?;
         let mut peer = Box::new(service.peer(&target));
         exchange.attempts += 1;
-        exchange.service.contacted.get_or_insert_with(|| exchange.started.elapsed());
+        let now = exchange.started.elapsed();
+        exchange.service.contacted.get_or_insert(now);
+        exchange.service.attempted = Some(now);
         peer.options.read_timeout = reads_within(admission(exchange)?);
         if matches!(admission(exchange)?.body, AdmittedBody::None) && admission(exchange)?.handshake.is_none() {
             // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.

@@ -307,7 +307,8 @@ fn prepare(
     let surroundings = Surroundings {
         telemetry: &telemetry,
         lookup: &gateway::lookup,
-        generation: 1,
+        // Numbers go on from process to process.
+        generation: inheritance.takeover.as_ref().map_or(1, |takeover| takeover.next_generation()),
         flood: None,
         keys: &key_sources,
         read: Some(&|name| read_beside(source, name)),

@@ -264,6 +264,7 @@ fn an_upgrade_applies_what_a_reload_cannot() {
     write(&line.folder, &origin, listeners(&both));
     assert_eq!(said(&line.upgrade()).0, Some(0), "{}", line.log());
     assert!(eventually(|| line.listening().len() == 2), "{}", line.log());
+    assert!(line.log().contains("ready generation=2 "), "numbers go on: {}", line.log());
     let (second, now) = (line.pid, line.listening());
     assert_eq!(now[0], old);
     assert!(now.iter().all(|address| fetch(*address, "/quick").status == 200));

@@ -190,7 +190,7 @@ fn a_problem_shows_the_file_it_is_in() {
         ("main.yaml", &format!("{BASE}include: [one.yaml, two.yaml, three.yaml]\nroutes: [{{}}]\n")),
         ("one.yaml", &format!("services: {{a: {{uri: x}}}}{route}")),
         ("two.yaml", &format!("services: {{b: 5, a: {{}}}}\nguard: {{flood: x}}{route}")),
-        ("three.yaml", "include: []\nguard: {}\nversion: 3\nlog: 1\n"),
+        ("three.yaml", "include: []\nguard: {}\nversion: 3\nbrew: 1\n"),
     ]);
     let number = "expected a whole number from 0 to 4294967295, got `x`";
     assert_eq!(
@@ -208,7 +208,7 @@ fn a_problem_shows_the_file_it_is_in() {
             "three.yaml:1: an included file cannot include others",
             "three.yaml:2: `guard` is defined in two files",
             "three.yaml:3: `version` is defined in two files",
-            "three.yaml:4: unknown key `log`",
+            "three.yaml:4: unknown key `brew`",
         ]
     );
 }

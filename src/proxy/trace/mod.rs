@@ -151,7 +151,7 @@ impl Exchange {
 
     /// Notes that the target contacted last could not be reached.
     pub(super) fn attempt_failed(&mut self, fault: &'static str) {
-        let (now, began, target) = (self.started.elapsed(), self.service.contacted, self.target.clone());
+        let (now, began, target) = (self.started.elapsed(), self.service.attempted, self.target.clone());
         if let (Some(began), Some(target), Some(notes)) = (began, target, self.notes()) {
             notes.failed.push(Attempt { target, began, ended: now, fault });
         }

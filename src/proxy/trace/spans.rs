@@ -135,7 +135,7 @@ impl Finished<'_> {
     /// The attempts to reach the service. One that failed before another was made is known where the request is recorded.
     fn attempts(&self) -> Vec<Span> {
         let Exchange { trail, target, attempts, service, .. } = self.exchange;
-        let (Some(route), Some(target), Some(contacted)) = (&trail.route, target, service.contacted) else {
+        let (Some(route), Some(target), Some(attempted)) = (&trail.route, target, service.attempted) else {
             return Vec::new();
         };
         let failed = self.trace.notes.as_ref().map_or(&[][..], |notes| &notes.failed);
@@ -157,7 +157,7 @@ impl Finished<'_> {
             // A reply that broke off, or none.
             _ => self.fault.clone(),
         };
-        spans.push(self.attempt(*attempts, route, target, (contacted, ended), service.status, fault));
+        spans.push(self.attempt(*attempts, route, target, (attempted, ended), service.status, fault));
         spans
     }
 

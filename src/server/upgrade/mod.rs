@@ -75,8 +75,13 @@ enum Word {
     Upgrade,
     /// The new process asks for the sockets.
     TakeOver,
-    /// The sockets beside this word, by the addresses they are bound to.
-    Sockets(Vec<Socket>),
+    /// What the new process goes on with.
+    Sockets {
+        /// Those beside this word, by the addresses they are bound to.
+        sockets: Vec<Socket>,
+        /// The number of the generation that serves.
+        generation: u64,
+    },
     /// The new process can take over what limits have counted, on a connection of its own.
     Counters {
         /// What it understands.

@@ -15,6 +15,8 @@ use super::{PATIENCE, Role, Socket, Word};
 pub struct Takeover {
     channel: Channel,
     sockets: Vec<(Socket, TcpListener)>,
+    /// The number of the generation that it served when it was asked.
+    generation: u64,
     /// What it has counted, where it can hand that over.
     counters: Option<Counters>,
 }
@@ -30,8 +32,8 @@ impl Takeover {
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
         let mut channel = Channel::new(stream);
         channel.say(&Word::TakeOver).map_err(failed)?;
-        let named = match channel.hear().map_err(failed)? {
-            Word::Sockets(named) => named,
+        let (named, generation) = match channel.hear().map_err(failed)? {
+            Word::Sockets { sockets, generation } => (sockets, generation),
             Word::Failed { reason } => return Err(reason),
             other => return Err(format!("the process before says {other:?}")),
         };
@@ -43,7 +45,12 @@ impl Takeover {
         // Before anything is counted here.
         let counters = Counters::ask(path);
         let counters = counters.inspect_err(|reason| warn!("rates, quotas and concurrency begin anew: {reason}")).ok();
-        Ok(Self { channel, sockets, counters })
+        Ok(Self { channel, sockets, generation, counters })
+    }
+
+    /// The number of the first generation of this process.
+    pub fn next_generation(&self) -> u64 {
+        self.generation + 1
     }
 
     /// What the process before has counted; `None` where it does not hand that over.

@@ -180,7 +180,8 @@ impl Offer {
         };
         let words: Vec<Socket> = self.sockets.iter().map(|held| held.socket.clone()).collect();
         let sockets: Vec<_> = self.sockets.iter().map(|held| held.listener.as_fd()).collect();
-        channel.say_with(&Word::Sockets(words), &sockets).map_err(silent)?;
+        let generation = self.state.gateway.load().generation;
+        channel.say_with(&Word::Sockets { sockets: words, generation }, &sockets).map_err(silent)?;
         match self.hear(&mut channel).map_err(silent)? {
             Word::Serving if self.lost_counters() => Err(LOST_COUNTERS.to_owned()),
             Word::Serving => {

@@ -86,12 +86,6 @@ impl Client {
         silent
     }
 
-    /// Whether the server has nothing to say to a request for a while.
-    pub fn is_silent_after(&mut self, request: &[u8]) -> bool {
-        self.send(request);
-        self.is_silent()
-    }
-
     fn read(&mut self, framing: impl Fn(&wire::Head) -> Framing) -> io::Result<Response> {
         let mut interim = Vec::new();
         loop {

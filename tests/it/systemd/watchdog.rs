@@ -1,12 +1,9 @@
 //! Signs of life: the process gives them as long as it serves, nobody else sees how, and one that hangs gives none.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
-use std::thread;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -15,7 +12,6 @@ use super::{Manager, open_to_all};
 use crate::process::instance::{Instance, eventually};
 use crate::support::DEADLINE;
 use crate::support::client::{Client, fetch, request};
-use crate::support::gateway::program;
 use crate::support::origin::Origin;
 use crate::support::pki::Authority;
 
@@ -102,58 +98,66 @@ fn a_process_that_drains_is_alive() {
     assert!(gateway.ended(DEADLINE).is_some_and(|status| status.success()));
 }
 
-/// The worker that accepts hangs, while the other tasks of the process go on: it writes to a log that nobody reads. What
-/// makes it write is that it cannot accept.
-#[test]
-fn a_worker_that_hangs_ends_the_signs_of_life() {
-    let (manager, origin) = (Manager::new(), Origin::json("{}"));
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("tollgate.yaml");
-    fs::write(&file, open_to_all(&origin, json!({"access_log": {"path": "off"}})).to_string()).unwrap();
-    let (log, mut full) = UnixStream::pair().unwrap();
-    let mut child = program()
-        .args(["run", "--threads", "2"])
-        .arg(&file)
-        .envs(borrowed(&watched(&manager)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(OwnedFd::from(full.try_clone().unwrap()))
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(log);
-    let mut lines = String::new();
-    while !lines.contains("ready generation") {
-        log.read_line(&mut lines).unwrap();
+/// Stops a thread of another process for as long as its standard input is open.
+const STOPS_A_THREAD: &str = "
+import ctypes, os, sys
+SEIZE, INTERRUPT = 0x4206, 0x4207
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+for step in SEIZE, INTERRUPT:
+    if ptrace(step, int(sys.argv[1]), None, None):
+        sys.exit('ptrace: ' + os.strerror(ctypes.get_errno()))
+os.waitpid(int(sys.argv[1]), 0x40000000)
+print('stopped', flush=True)
+sys.stdin.read()
+";
+
+/// A stopped thread, which goes on when this is dropped.
+struct Stopped(Child);
+
+impl Stopped {
+    fn new(thread: u32) -> Self {
+        let mut python = Command::new("python3");
+        python.args(["-c", STOPS_A_THREAD, &thread.to_string()]);
+        let mut tracer =
+            python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start python3, of the package python3");
+        let mut said = String::new();
+        let _ = BufReader::new(tracer.stdout.take().expect("its output")).read_line(&mut said);
+        assert_eq!(said, "stopped\n", "a thread of a child cannot be traced: look at kernel.yama.ptrace_scope");
+        Self(tracer)
     }
-    let address = lines.lines().find(|line| line.contains("listener=public")).unwrap();
-    let address: SocketAddr = address.split("address=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    let ask = request("GET", "/", &[], b"");
-    manager.hears(&["WATCHDOG=1"]);
+}
 
-    full.set_nonblocking(true).unwrap();
-    while full.write(b"x").is_ok() {}
-    full.set_nonblocking(false).unwrap();
-    let pid = child.id().to_string();
-    let descriptors = |most: usize| {
-        let done = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={most}:")]).status();
-        assert!(done.expect("run prlimit, of util-linux").success());
-    };
-    let all = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(1024) as usize;
-    let hangs = eventually(|| {
-        descriptors(3);
-        let silent = Client::connect(address).is_silent_after(&ask);
-        descriptors(all);
-        silent && Client::connect(address).is_silent_after(&ask)
-    });
-    assert!(hangs, "no worker hangs");
-    // What was on its way when the worker began to hang.
-    while manager.next(ALLOWED).is_some() {}
-    assert_eq!(manager.next(ALLOWED * 3), None);
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
 
-    // It comes back when the worker does.
-    thread::spawn(move || drop(log.read_to_end(&mut Vec::new())));
-    manager.hears(&["WATCHDOG=1"]);
-    assert_eq!(fetch(address, "/").status, 200);
-    child.kill().unwrap();
-    child.wait().unwrap();
+/// The threads that serve clients.
+fn workers(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("a living process").flatten();
+    let is_worker = |path: &Path| fs::read_to_string(path.join("comm")).is_ok_and(|name| name == "proxy\n");
+    let workers = threads.map(|thread| thread.path()).filter(|path| is_worker(path));
+    workers.filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
+}
+
+#[test]
+fn whichever_worker_hangs_the_signs_of_life_end_and_come_back_with_it() {
+    let (manager, origin) = (Manager::new(), Origin::json("{}"));
+    let file = open_to_all(&origin, json!({}));
+    let gateway = Instance::start_with(&file, &["--threads", "2"], &borrowed(&watched(&manager)));
+    let workers = workers(gateway.id());
+    assert_eq!(workers.len(), 2);
+    for worker in workers {
+        manager.hears(&["WATCHDOG=1"]);
+        let stopped = Stopped::new(worker);
+        // What was on its way when the worker began to hang.
+        while manager.next(ALLOWED).is_some() {}
+        assert_eq!(manager.next(ALLOWED * 3), None);
+        drop(stopped);
+        manager.hears(&["WATCHDOG=1"]);
+        assert_eq!(fetch(gateway.public, "/").status, 200);
+    }
 }
