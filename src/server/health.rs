@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::gateway::service::HealthCheck;
-use crate::gateway::{Service, Target};
+use crate::gateway::{Service, Target, connector};
 use crate::proxy::State;
 
 /// How often it is looked whether something is due.
@@ -63,7 +63,7 @@ impl Checker {
 #[async_trait]
 impl BackgroundService for Checker {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let connector = Arc::new(TransportConnector::new(None));
+        let connector = Arc::new(connector(0));
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -78,7 +78,7 @@ impl BackgroundService for Checker {
 fn begin(service: Arc<Service>, target: Arc<Target>, connector: Arc<TransportConnector>, turn: OwnedSemaphorePermit) {
     tokio::spawn(async move {
         if let Some(health) = &service.rules.health {
-            let result = timeout(health.timeout, check(health, &target, &connector)).await;
+            let result = timeout(health.timeout, check(health, &service, &target, &connector)).await;
             let result = result.unwrap_or_else(|_| Err("timeout".to_owned()));
             service.checked(&target, result.as_ref().copied().map_err(String::as_str), Instant::now());
         }
@@ -87,10 +87,16 @@ fn begin(service: Arc<Service>, target: Arc<Target>, connector: Arc<TransportCon
 }
 
 /// Asks once; what was wrong with the reply.
-async fn check(health: &HealthCheck, target: &Target, connector: &TransportConnector) -> Result<(), String> {
+async fn check(
+    health: &HealthCheck,
+    service: &Service,
+    target: &Target,
+    connector: &TransportConnector,
+) -> Result<(), String> {
     let request = question(health, target).map_err(|_| "request".to_owned())?;
-    let stream = connector.new_stream(&target.peer).await.map_err(|_| "connect".to_owned())?;
-    let mut session = HttpSession::new_with_options(stream, &target.peer);
+    let peer = service.peer(target);
+    let stream = connector.new_stream(&peer).await.map_err(|_| "connect".to_owned())?;
+    let mut session = HttpSession::new_with_options(stream, &peer);
     session.write_request_header(Box::new(request)).await.map_err(|_| "reset".to_owned())?;
     for _ in 0..=MAX_INTERIM {
         session.read_response().await.map_err(|_| "reply".to_owned())?;

@@ -8,8 +8,10 @@ pub mod client;
 pub mod gateway;
 pub mod multipart;
 pub mod origin;
+pub mod pki;
 pub mod redis;
 mod tests;
+pub mod tls;
 pub mod wire;
 
 use std::env;
