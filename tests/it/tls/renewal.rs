@@ -1,6 +1,8 @@
 //! Certificates that are renewed while the gateway serves.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,35 +21,87 @@ fn is_served(stage: &Stage, authority: &Authority, pair: &Pair) -> bool {
     eventually(|| served(stage, authority) == pair.certificate.to_vec())
 }
 
+/// A handshake under load.
+struct Shaken {
+    begun: Instant,
+    certificate: Vec<u8>,
+}
+
 #[test]
 fn a_renewed_certificate_is_served_within_two_seconds_and_no_handshake_fails() {
     let authority = Authority::new();
-    let stage = Stage::start(&authority.yaml("api", &authority.server(&["api.test"])));
-    let (over, handshakes) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    let answer = Tls::trusting(&authority).fetch(stage.gateway.address(), "api.test", "/echo");
-                    assert_eq!(answer.expect("a handshake fails").status, 200);
-                    handshakes.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+    let pairs: Vec<Pair> = (0..4).map(|_| authority.server(&["api.test"])).collect();
+    let folder = authority.file().parent().expect("a folder").to_owned();
+    let live = folder.join("live");
+    for version in ["one", "two"] {
+        fs::create_dir(folder.join(version)).unwrap();
+    }
+    let turn_to = |version: &str| {
+        let fresh = folder.join("fresh");
+        symlink(version, &fresh).unwrap();
+        fs::rename(&fresh, &live).unwrap();
+    };
+    let by_renaming = |pair: &Pair| drop(authority.place("one/api", pair));
+    let in_place = |pair: &Pair| {
+        let (certificate, key) = authority.place("other", pair);
+        fs::copy(certificate, live.join("api.pem")).unwrap();
+        fs::copy(key, live.join("api.key")).unwrap();
+    };
+    // As Kubernetes does.
+    let by_another_folder = |pair: &Pair| {
+        authority.place("two/api", pair);
+        turn_to("two");
+    };
+    let ways: [&dyn Fn(&Pair); 3] = [&by_renaming, &in_place, &by_another_folder];
+
+    by_renaming(&pairs[0]);
+    turn_to("one");
+    let files = format!("certificate: {0}/api.pem, private_key: {0}/api.key", live.display());
+    let stage = Stage::start(&files);
+    let over = AtomicBool::new(false);
+    let shake = || -> std::io::Result<Shaken> {
+        let begun = Instant::now();
+        let mut connection = Tls::trusting(&authority).connect(stage.gateway.address(), "api.test")?;
+        let certificate = connection.certificate().map(|found| found.to_vec()).unwrap_or_default();
+        assert_eq!(connection.ask("GET /echo HTTP/1.1\r\nhost: api.test\r\n\r\n")?.status, 200);
+        Ok(Shaken { begun, certificate })
+    };
+    let shake_until_over = || {
+        let mut shaken = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            shaken.push(shake()?);
         }
-        for round in 0..3 {
-            let renewed = authority.server(&["api.test"]);
-            authority.place("api", &renewed);
-            let placed = Instant::now();
-            let now = is_served(&stage, &authority, &renewed);
-            let took = placed.elapsed();
-            if !now || took > Duration::from_secs(2) {
-                over.store(true, Ordering::Relaxed);
-            }
-            assert!(now && took < Duration::from_secs(2), "round {round}: {took:?}");
+        shaken.push(shake()?);
+        std::io::Result::Ok(shaken)
+    };
+    let mut replaced = Vec::new();
+    let shaken: Vec<Vec<Shaken>> = thread::scope(|scope| {
+        let clients = [(); 3].map(|()| scope.spawn(shake_until_over));
+        let mut all_served = true;
+        for (pair, replace) in pairs[1..].iter().zip(ways) {
+            replace(pair);
+            replaced.push(Instant::now());
+            all_served &= is_served(&stage, &authority, pair);
         }
         over.store(true, Ordering::Relaxed);
+        assert!(all_served, "{}", stage.gateway.log().join("\n"));
+        clients.into_iter().map(|client| client.join().unwrap().expect("a handshake or an answer fails")).collect()
     });
-    assert!(handshakes.load(Ordering::Relaxed) > 20, "{handshakes:?}");
+
+    for client in &shaken {
+        let which = |shaken: &Shaken| pairs.iter().position(|pair| pair.certificate.to_vec() == shaken.certificate);
+        let served: Vec<usize> =
+            client.iter().map(|shaken| which(shaken).expect("a certificate that was placed")).collect();
+        assert!(served.is_sorted(), "an old certificate comes back");
+        assert_eq!((served.first(), served.last(), served.len() > 20), (Some(&0), Some(&3), true));
+        for (shaken, version) in client.iter().zip(served) {
+            let late = replaced.get(version).map(|replaced| shaken.begun.saturating_duration_since(*replaced));
+            assert!(late.is_none_or(|late| late < Duration::from_secs(2)), "{version} is served after {late:?}");
+        }
+    }
+    for result in ["timeout", "client-left", "plain-http", "refused", "client-certificate", "protocol"] {
+        assert_eq!(stage.metric(&format!("tollgate_tls_handshakes_total{{result=\"{result}\"}}")), 0.0, "{result}");
+    }
     assert_eq!(stage.metric("tollgate_certificate_reloads_total{result=\"published\"}"), 3.0);
     assert_eq!(stage.metric("tollgate_config_reloads_total{result=\"published\"}"), 0.0);
 }
