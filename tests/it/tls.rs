@@ -1,5 +1,6 @@
 //! TLS with clients.
 
+mod audit;
 mod clients;
 mod listeners;
 mod redirect;

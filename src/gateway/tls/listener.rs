@@ -243,6 +243,8 @@ fn load(terms: &Terms, tickets: Option<&Arc<dyn ProducesTickets>>, read: Read<'_
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
+    // Of what a client offers, the strongest suite: its own order is only a preference.
+    config.ignore_client_order = true;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match tickets {

@@ -4,8 +4,11 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::DEADLINE;
 use super::client::Response;
@@ -36,10 +39,28 @@ impl Tls {
 
     /// The same, speaking these versions only.
     pub fn of(authority: &Authority, pair: Option<&Pair>, versions: &[&'static SupportedProtocolVersion]) -> Self {
+        Self::by(rustls::crypto::ring::default_provider(), authority, pair, versions)
+    }
+
+    /// Offers these suites, which are of one version, in this order.
+    pub fn offering(authority: &Authority, suites: &[CipherSuite]) -> Self {
+        let mut provider = rustls::crypto::ring::default_provider();
+        let known = |wanted| provider.cipher_suites.iter().find(|known| known.suite() == wanted).copied();
+        let offered: Vec<_> = suites.iter().map(|wanted| known(*wanted).expect("a suite")).collect();
+        let version = offered[0].version();
+        provider.cipher_suites = offered;
+        Self::by(provider, authority, None, &[version])
+    }
+
+    fn by(
+        provider: CryptoProvider,
+        authority: &Authority,
+        pair: Option<&Pair>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(authority.certificate()).expect("an authority");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .expect("versions")
             .with_root_certificates(roots);
@@ -99,6 +120,11 @@ impl Connection {
     /// Whether an earlier session goes on.
     pub fn is_resumed(&self) -> bool {
         self.stream.get_ref().conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The suite that the server chose.
+    pub fn suite(&self) -> Option<CipherSuite> {
+        Some(self.stream.get_ref().conn.negotiated_cipher_suite()?.suite())
     }
 
     /// The protocol that was agreed on.

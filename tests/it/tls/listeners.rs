@@ -162,6 +162,28 @@ fn what_is_no_handshake_ends_at_once() {
 }
 
 #[test]
+fn the_server_chooses_the_suite() {
+    use rustls::CipherSuite::*;
+    let authority = Authority::new();
+    let stage = Stage::start(&authority.yaml("api", &authority.server(&["api.test"])));
+    let tls13 = [TLS13_CHACHA20_POLY1305_SHA256, TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384];
+    let tls12 = [
+        TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ];
+    for mut offered in [tls13, tls12] {
+        let best = offered[2];
+        for _ in 0..offered.len() {
+            offered.rotate_left(1);
+            let client = Tls::offering(&authority, &offered);
+            let connection = client.connect(stage.gateway.address(), "api.test").unwrap();
+            assert_eq!(connection.suite(), Some(best), "{offered:?}");
+        }
+    }
+}
+
+#[test]
 fn a_pair_that_cannot_be_served_stops_the_check_and_shows_no_key() {
     let authority = Authority::new();
     let (good, other) = (authority.server(&["api.test"]), authority.server(&["api.test"]));
