@@ -17,12 +17,22 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use rustls::{HandshakeKind, ProtocolVersion};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::gateway::tls::{ClientCertificate, ListenerTls, Loaded};
 use crate::telemetry::Handshake;
+
+/// The answer to plain HTTP.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 46\r\n\
+    Connection: close\r\n\r\nPlain HTTP was sent to a port for HTTPS only.\n";
+
+/// How much of what comes after plain HTTP is read off, in bytes.
+const READ_OFF: u64 = 64 * 1024;
+
+/// And for how long.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What is known of a connection over TLS.
 #[derive(Debug)]
@@ -47,12 +57,8 @@ pub async fn accept(
     patience: Duration,
 ) -> Result<(Stream, Secured, Handshake), Handshake> {
     let loaded = tls.current();
-    let handshake = TlsAcceptor::from(Arc::clone(&loaded.config)).accept(io);
-    let stream = match tokio::time::timeout(patience, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(&error)),
-        Err(_) => return Err(Handshake::Timeout),
-    };
+    let shaken = tokio::time::timeout(patience, shake(io, &loaded)).await;
+    let stream = shaken.unwrap_or(Err(Handshake::Timeout))?;
     let (_, session) = stream.get_ref();
     let version = match session.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -66,6 +72,28 @@ pub async fn accept(
     let client = session.peer_certificates().and_then(|chain| ClientCertificate::read(chain.first()?));
     let secured = Secured { version, server_name, client, loaded };
     Ok((Box::new(Encrypted(stream)), secured, result))
+}
+
+async fn shake(mut io: Stream, loaded: &Loaded) -> Result<TlsStream<Stream>, Handshake> {
+    let mut first = [0];
+    io.try_peek(&mut first).await.map_err(|_| Handshake::Left)?;
+    // A method begins so, and neither a record of TLS nor one of its predecessors does.
+    if first[0].is_ascii_alphabetic() {
+        turn_away(io).await;
+        return Err(Handshake::PlainHttp);
+    }
+    TlsAcceptor::from(Arc::clone(&loaded.config)).accept(io).await.map_err(|error| failed(&error))
+}
+
+/// Tells a client of plain HTTP what is wrong. What it still sends is read off: a connection that is closed before is
+/// reset, and the answer with it.
+async fn turn_away(mut io: Stream) {
+    let told = async {
+        io.write_all(PLAIN_HTTP).await?;
+        AsyncWriteExt::shutdown(&mut io).await?;
+        tokio::io::copy(&mut (&mut io).take(READ_OFF), &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(GOODBYE, told).await;
 }
 
 fn failed(error: &io::Error) -> Handshake {

@@ -9,8 +9,10 @@ pub enum Handshake {
     Resumed,
     /// The deadline came first.
     Timeout,
-    /// The client went away, or is no TLS client.
+    /// The client went away.
     Left,
+    /// The client speaks HTTP without TLS.
+    PlainHttp,
     /// The client refused what it was shown.
     Refused,
     /// The client's certificate is missing or not good.
@@ -21,8 +23,16 @@ pub enum Handshake {
 
 impl Handshake {
     /// All of them.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Full, Self::Resumed, Self::Timeout, Self::Left, Self::Refused, Self::ClientCertificate, Self::Protocol];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Full,
+        Self::Resumed,
+        Self::Timeout,
+        Self::Left,
+        Self::PlainHttp,
+        Self::Refused,
+        Self::ClientCertificate,
+        Self::Protocol,
+    ];
 
     /// The metric label.
     pub fn label(self) -> &'static str {
@@ -31,6 +41,7 @@ impl Handshake {
             Self::Resumed => "resumed",
             Self::Timeout => "timeout",
             Self::Left => "client-left",
+            Self::PlainHttp => "plain-http",
             Self::Refused => "refused",
             Self::ClientCertificate => "client-certificate",
             Self::Protocol => "protocol",

@@ -1,7 +1,7 @@
 //! Which certificate a client gets, what a handshake may cost, and what the service hears of it.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Stage;
 use crate::process::instance::eventually;
 use crate::support::DEADLINE;
+use crate::support::client::ask;
 use crate::support::gateway::check;
 use crate::support::pki::{Authority, Life};
 use crate::support::tls::Tls;
@@ -150,15 +151,42 @@ fn the_deadlines_of_a_connection_hold_within_tls() {
 }
 
 #[test]
+fn plain_http_is_told_that_it_came_to_the_wrong_port() {
+    let authority = Authority::new();
+    let stage = Stage::start(&authority.yaml("api", &authority.server(&["api.test"])));
+    let head = "POST /echo HTTP/1.1\r\nhost: api.test\r\ncontent-length: 40000\r\n\r\n";
+    for sent in
+        ["GET /echo HTTP/1.1\r\nhost: api.test\r\n\r\n", &format!("{head}{}", "a".repeat(40_000)), "PRI * HTTP/2.0"]
+    {
+        let answer = ask(stage.gateway.address(), sent.as_bytes());
+        assert_eq!((answer.status, answer.value("connection")), (400, Some("close")), "{sent:.20}");
+        assert!(answer.text().contains("HTTPS"), "{}", answer.text());
+    }
+    let counted = || stage.metric("tollgate_tls_handshakes_total{result=\"plain-http\"}");
+    assert!(eventually(|| counted() == 3.0), "{}", counted());
+}
+
+#[test]
 fn what_is_no_handshake_ends_at_once() {
     let authority = Authority::new();
     let stage = Stage::start(&authority.yaml("api", &authority.server(&["api.test"])));
-    let mut plain = TcpStream::connect_timeout(&stage.gateway.address(), DEADLINE).unwrap();
-    plain.set_read_timeout(Some(DEADLINE)).unwrap();
-    plain.write_all(b"GET /echo HTTP/1.1\r\nhost: api.test\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    let _ = plain.read_to_end(&mut answer);
-    assert!(!answer.windows(4).any(|window| window == b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+    // Another protocol, a record that is too long, a message that is none, and nothing.
+    let records: [&[u8]; 4] = [&[0; 64], &[0x16, 3, 1, 0xff, 0xff, 1, 0], &[0x16, 3, 1, 0, 4, 9, 0, 0, 0], &[]];
+    for record in records {
+        let mut stream = TcpStream::connect_timeout(&stage.gateway.address(), DEADLINE).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(record).unwrap();
+        if record.is_empty() {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        assert!(!matches!(&read, Err(late) if late.kind() == ErrorKind::WouldBlock), "{record:?}: {read:?}");
+        assert!(answer.is_empty() || answer[0] == 0x15, "an alert or nothing, not {answer:?}");
+    }
+    let ended = |result: &str| stage.metric(&format!("tollgate_tls_handshakes_total{{result=\"{result}\"}}"));
+    assert!(eventually(|| ended("protocol") + ended("client-left") == 4.0 && ended("protocol") >= 3.0));
+    assert!(eventually(|| stage.metric("tollgate_connections") <= 1.0));
 }
 
 #[test]
