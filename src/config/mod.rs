@@ -19,6 +19,7 @@ mod load;
 mod mask;
 mod place;
 mod report;
+mod resolver;
 mod route;
 mod schema;
 mod schema_files;
@@ -42,6 +43,7 @@ pub use jwt::{Algorithm, Jwt};
 pub use load::{Damaged, Loaded, Loading, load, load_text};
 pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
+pub use resolver::Resolver;
 pub use route::{
     Auth, Body, Defaults, Document, DocumentedResponse, EncodedSlash, HeaderChanges, Mode, Parameter, Public,
     RequestHeaderChanges, Route, RouteLimit, RouteTimeouts, Undeclared,
@@ -107,6 +109,9 @@ pub struct Config {
     /// keys of this file are known.
     #[serde(default)]
     pub store: Option<Store>,
+    /// How names of services become addresses.
+    #[serde(default)]
+    pub resolver: Resolver,
     /// The microservices behind the gateway.
     #[serde(default)]
     pub services: IndexMap<String, Service>,

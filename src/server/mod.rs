@@ -3,9 +3,9 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes and saves quotas in it, `health` asks services whether they are well, `shared` and `shared_keys` what many
-//! gateways have in one Redis, `traces` sends spans away, `upgrade` hands over to the next process, `signals` decides when
-//! to leave. Of systemd know `activation`, `herald` and `watchdog`.
+//! changes and saves quotas in it, `health` asks services whether they are well, `names` keeps their addresses up to
+//! date, `shared` and `shared_keys` follow what many gateways have in one Redis, `traces` sends spans away, `upgrade` hands
+//! over to the next process, `signals` decides when to leave. Of systemd know `activation`, `herald` and `watchdog`.
 
 mod activation;
 mod admin;
@@ -14,6 +14,7 @@ mod herald;
 pub mod key_fetch;
 pub mod keys;
 mod listeners;
+mod names;
 mod process_log;
 mod reload;
 mod shared;
@@ -245,6 +246,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     }
     add_task(&mut server, "keys", key_fetch::Fetcher::new(Arc::clone(&state)));
     add_task(&mut server, "health", health::Checker::new(Arc::clone(&state)));
+    add_task(&mut server, "names", names::NameKeeper::new(Arc::clone(&state)));
     if let Some(watchdog) = watchdog::Watchdog::asked_for(&state, &herald, &clients, setup.threads) {
         add_task(&mut server, "watchdog", watchdog);
     }

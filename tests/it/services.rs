@@ -4,6 +4,7 @@ mod balance;
 mod broken;
 mod caps;
 mod health;
+mod names;
 mod outage;
 mod retries;
 mod script;

@@ -17,6 +17,7 @@ mod forward_auth;
 mod headers;
 pub mod openapi;
 mod passwords;
+mod resolver;
 mod routes;
 mod series;
 mod services;
@@ -37,6 +38,7 @@ use crate::policy::rejection::Format;
 use crate::telemetry::Telemetry;
 
 use super::key_source::KeySources;
+use super::names::Resolver;
 use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, Service, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
@@ -45,12 +47,15 @@ use services::Services;
 /// Instead of a route's name, in metrics.
 const UNMATCHED: &str = "-";
 
+/// Looks a name up, and gives each of its addresses this port.
+pub type Resolve = dyn Fn(&Resolver, &str, u16) -> io::Result<Vec<SocketAddr>>;
+
 /// What a generation takes from the process it is for.
 pub struct Surroundings<'a> {
     /// Where metrics are registered.
     pub telemetry: &'a Telemetry,
     /// Looks a name up.
-    pub lookup: &'a dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    pub lookup: &'a Resolve,
     /// Number of the generation.
     pub generation: u64,
     /// The flood guard of the running generation, kept when its rate is the same.
@@ -72,7 +77,7 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let Parts { services, callers, compiled, docs, flood, traces } = parts(config, surroundings, report);
+    let Parts { resolver, services, callers, compiled, docs, flood, traces } = parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
@@ -110,6 +115,7 @@ pub fn compile(
         router: compiled.router,
         routes: compiled.routes,
         auth_services,
+        resolver,
         services: services.into_values().collect(),
         limit_counters,
         inventory,
@@ -122,7 +128,7 @@ pub fn compile(
 /// What is wrong with the rest of a configuration that has damage. Nothing that runs comes out of it: no name is looked
 /// up for it, and its metrics are nobody's.
 pub fn judge(damaged: &Damaged) -> Report {
-    let lookup = |_: &str, _: u16| Ok(Vec::new());
+    let lookup = |_: &Resolver, _: &str, _: u16| Ok(Vec::new());
     let (telemetry, keys) = (Telemetry::new("", ""), KeySources::default());
     let surroundings =
         Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 0, flood: None, keys: &keys, services: &[] };
@@ -133,6 +139,7 @@ pub fn judge(damaged: &Damaged) -> Report {
 
 /// The compiled sections, without what is wrong in them.
 struct Parts {
+    resolver: Resolver,
     services: Services,
     callers: Callers,
     compiled: Compiled,
@@ -144,15 +151,17 @@ struct Parts {
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
     check_top(config, report);
     check_store(config, report);
-    let services = services::compile(&config.services, surroundings, report);
-    let callers = callers::compile(config, surroundings, report);
+    let resolver = resolver::compile(&config.resolver, report);
+    let lookup = |host: &str, port: u16| (surroundings.lookup)(&resolver, host, port);
+    let services = services::compile(&config.services, surroundings, &lookup, report);
+    let callers = callers::compile(config, surroundings, &lookup, report);
     access_log::check(&config.access_log, &callers, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
     let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
     let traces = traces::compile(config, report);
-    Parts { services, callers, compiled, docs, flood, traces }
+    Parts { resolver, services, callers, compiled, docs, flood, traces }
 }
 
 fn check_top(config: &Config, report: &mut Report) {

@@ -11,6 +11,7 @@ use crate::config::{self, Place, Report};
 use crate::gateway::service::{Authority, HostHeader, Service};
 
 use super::Surroundings;
+use super::tokens::Lookup;
 use rules::rules;
 
 /// The largest weight of a target.
@@ -22,6 +23,7 @@ pub(super) type Services = IndexMap<String, Arc<Service>>;
 pub(super) fn compile(
     written: &IndexMap<String, config::Service>,
     surroundings: &Surroundings<'_>,
+    lookup: Lookup<'_>,
     report: &mut Report,
 ) -> Services {
     let mut services = Services::new();
@@ -36,7 +38,7 @@ pub(super) fn compile(
         let before = surroundings.services.iter().find(|before| *before.name == **name);
         let before = before.map(|before| &**before);
         let service = Service::new(name, &base_path, host, authorities, rules, metrics, before);
-        for (host, failed) in service.refresh(surroundings.lookup) {
+        for (host, failed) in service.refresh(lookup) {
             report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))
                 .given_keys(&place, &["url", "targets"])
