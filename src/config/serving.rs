@@ -206,6 +206,8 @@ pub enum AccessField {
     DurationMs,
     /// The gateway's own.
     GatewayMs,
+    /// Waiting for a place of the service.
+    QueueMs,
     /// Receiving a checked body.
     RequestBodyMs,
     /// Up to the header of the service's reply.

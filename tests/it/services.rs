@@ -6,6 +6,7 @@ mod caps;
 mod health;
 mod names;
 mod outage;
+mod queue;
 mod retries;
 mod script;
 mod timeouts;

@@ -32,7 +32,7 @@ pub(super) fn compile(
         let addresses = addresses(service, &place, report);
         let host = if service.preserve_host { HostHeader::Client } else { HostHeader::Service };
         // Both are looked at, whatever is wrong with the other.
-        let rules = rules(service, &place, report);
+        let rules = rules(name, service, &place, surroundings.telemetry, report);
         let (Some((authorities, base_path)), Some(rules)) = (addresses, rules) else { continue };
         let metrics = surroundings.telemetry.service(name);
         let before = surroundings.services.iter().find(|before| *before.name == **name);

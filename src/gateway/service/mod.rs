@@ -10,6 +10,7 @@
 //! address.
 
 mod picker;
+mod queue;
 mod rules;
 mod target;
 
@@ -29,8 +30,9 @@ use crate::telemetry::ServiceMetrics;
 
 pub use picker::Picked;
 use picker::Picker;
-pub use rules::{Balance, BalanceKey, Ejection, HealthCheck, Retries, Retry, Rules, Timeouts};
-pub use target::{Failure, Flight, Place, ServiceState, Target, TargetState};
+pub use queue::{Place, Places};
+pub use rules::{Balance, BalanceKey, Ejection, HealthCheck, Queue, Retries, Retry, Rules, Timeouts};
+pub use target::{Failure, Flight, ServiceState, Target, TargetState};
 
 /// Idle connections to a service are closed after this, in time before most servers close them.
 const POOL_IDLE: Duration = Duration::from_secs(55);
@@ -99,8 +101,6 @@ impl Service {
             targets: ArcSwap::default(),
             picker: ArcSwap::default(),
             next: AtomicUsize::new(0),
-        }
-    }
         };
         if let Some(before) = before {
             let before = before.targets.load();
@@ -108,12 +108,12 @@ impl Service {
                 let of_same = before.iter().filter(|target| target.host == authority.header);
                 Some(of_same.map(|target| target.address).collect())
             });
-
+        }
         service
+    }
+
     /// Looks its names up. Returns the names for which that failed; their last good addresses stay.
     pub fn refresh(&self, lookup: &dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>) -> Vec<(Box<str>, io::Error)> {
-        let before = self.targets.load();
-        let mut targets: Vec<Arc<Target>> = Vec::new();
         let mut failed = Vec::new();
         self.place(|authority| match lookup(&authority.host, authority.port) {
             Ok(addresses) => Some(addresses),
@@ -136,6 +136,8 @@ impl Service {
     /// Gives each authority the addresses that are found for it, or leaves it those that it has. A target that stays is
     /// not touched. Whether anything has changed.
     fn place(&self, mut find: impl FnMut(&Authority) -> Option<Vec<SocketAddr>>) -> bool {
+        let before = self.targets.load();
+        let mut targets: Vec<Arc<Target>> = Vec::new();
         for authority in &self.authorities {
             match find(authority) {
                 Some(addresses) => targets.extend(addresses.into_iter().map(|address| {

@@ -264,13 +264,3 @@ fn of_two_that_are_drawn_the_idler_is_taken() {
     let both = picked(&service, 100);
     assert!(both.contains('a') && both.contains('b'));
 }
-
-#[test]
-fn a_place_is_free_again_when_its_request_is_over() {
-    let state = Arc::<ServiceState>::default();
-    let first = state.enter(2).unwrap();
-    let _second = state.enter(2).unwrap();
-    assert!(state.enter(2).is_none());
-    drop(first);
-    assert!(state.enter(2).is_some());
-}

@@ -63,6 +63,7 @@ pub enum Field {
     BytesOut,
     Duration,
     Gateway,
+    Queue,
     RequestBody,
     ServiceTime,
     Response,
