@@ -35,6 +35,7 @@ fn line(headers: &HeaderMap) -> AccessLine<'_> {
         bytes_out: 1_234,
         total: Duration::from_micros(2_345),
         gateway: Duration::from_micros(31),
+        queue: None,
         request_body: None,
         service_time: Some(Duration::from_micros(2_201)),
         response: Some(Duration::from_micros(113)),

@@ -14,6 +14,7 @@ use log::LevelFilter;
 use tollgate::config::{Color, Report, Sources};
 use tollgate::explain::{self, Explainer, StoredKeys};
 use tollgate::gateway::key_source::KeySources;
+use tollgate::gateway::names::Resolver;
 use tollgate::gateway::{self, Surroundings};
 use tollgate::server::{self, Checked, Demo, Extent, Purpose, Setup, Source, StartError};
 use tollgate::store::Place;
@@ -368,7 +369,7 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
     }
     let telemetry = Arc::new(Telemetry::new(server::VERSION, ""));
     // No service is contacted, so any address will do; without one a request would end at the gateway.
-    let lookup = |_: &str, _: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
+    let lookup = |_: &Resolver, _: &str, _: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
     let keys = KeySources::default();
     let source = Source::File(file);
     let surroundings = Surroundings {
@@ -417,7 +418,7 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
 /// Names are not looked up: a file is right or wrong wherever it is checked.
 fn compile(source: &Source) -> Checked {
     let telemetry = Telemetry::new(server::VERSION, "");
-    let lookup = |_: &str, _: u16| Ok(Vec::new());
+    let lookup = |_: &Resolver, _: &str, _: u16| Ok(Vec::new());
     let surroundings = Surroundings {
         telemetry: &telemetry,
         lookup: &lookup,

@@ -19,6 +19,7 @@ mod load;
 mod mask;
 mod place;
 mod report;
+mod resolver;
 mod route;
 mod schema;
 mod schema_files;
@@ -43,13 +44,14 @@ pub use jwt::{Algorithm, Jwt};
 pub use load::{Damaged, Loaded, Loading, load, load_text};
 pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
+pub use resolver::Resolver;
 pub use route::{
     Auth, Body, Defaults, Document, DocumentedResponse, EncodedSlash, HeaderChanges, Mode, Parameter, Public,
     RequestHeaderChanges, Route, RouteLimit, RouteTimeouts, Undeclared,
 };
 pub use schema::json_schema;
 pub use schema_files::{SchemaFile, SchemaFiles};
-pub use service::{Balance, Ejection, Health, Retries, Service, Target, Timeouts};
+pub use service::{Balance, Ejection, Health, Queue, Retries, Service, Target, Timeouts};
 pub use serving::{
     AccessField, AccessFormat, AccessLines, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, Log,
     LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,
@@ -109,6 +111,9 @@ pub struct Config {
     /// keys of this file are known.
     #[serde(default)]
     pub store: Option<Store>,
+    /// How names of services become addresses.
+    #[serde(default)]
+    pub resolver: Resolver,
     /// The microservices behind the gateway.
     #[serde(default)]
     pub services: IndexMap<String, Service>,

@@ -44,9 +44,13 @@ pub struct Service {
     /// be opened.
     #[serde(default)]
     pub retries: Option<Retries>,
-    /// Most requests that it works on at the same time; further ones are answered 503 at once. Absent: no cap.
+    /// Most requests that it works on at the same time; further ones wait in `queue`, or are answered 503 at once. Absent:
+    /// no cap.
     #[serde(default)]
     pub max_requests: Option<u32>,
+    /// How requests beyond `max_requests` wait for their turn, first come, first served. Absent: they do not.
+    #[serde(default)]
+    pub queue: Option<Queue>,
     /// Send the client's `Host` instead of the service's own.
     #[serde(default)]
     pub preserve_host: bool,
@@ -62,6 +66,18 @@ pub struct Target {
     #[serde(default = "default_weight")]
     #[schemars(range(max = 100))]
     pub weight: u32,
+}
+
+/// How requests wait for their turn.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// So many at most; further ones are answered 503 at once.
+    #[schemars(range(min = 1))]
+    pub max: u32,
+    /// For so long at most; then they are answered 503.
+    #[serde(default = "default_queue_timeout")]
+    pub timeout: Duration,
 }
 
 /// Which target gets a request.
@@ -214,6 +230,10 @@ impl Default for Retries {
             backoff: Duration::from_millis(25),
         }
     }
+}
+
+fn default_queue_timeout() -> Duration {
+    Duration::from_secs(1)
 }
 
 fn default_weight() -> u32 {

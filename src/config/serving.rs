@@ -218,6 +218,8 @@ pub enum AccessField {
     DurationMs,
     /// The gateway's own.
     GatewayMs,
+    /// Waiting for a place of the service.
+    QueueMs,
     /// Receiving a checked body.
     RequestBodyMs,
     /// Up to the header of the service's reply.

@@ -10,6 +10,7 @@ pub mod docs;
 pub mod forward_auth;
 pub mod key_source;
 mod limit_counters;
+pub mod names;
 pub mod password;
 pub mod router;
 pub mod service;
@@ -42,10 +43,11 @@ use crate::policy::token::claim;
 use crate::policy::websocket::Origins;
 use crate::telemetry::{Inventory, Lines, RouteMetrics, Shape, WebsocketMetrics};
 
-pub use compile::{Surroundings, compile, judge, openapi};
+pub use compile::{Resolve, Surroundings, compile, judge, openapi};
 pub use limit_counters::LimitCounters;
+pub use names::lookup;
 pub use router::Router;
-pub use service::{HostHeader, NO_AUTHORITIES, Service, Target, Timeouts, connector, lookup};
+pub use service::{HostHeader, NO_AUTHORITIES, Service, Target, Timeouts, connector};
 pub use service_path::{ServicePath, Value as ServicePathValue};
 
 /// The methods that a route may declare. CONNECT and TRACE are not among them: a gateway has no use for either, and
@@ -95,6 +97,8 @@ pub struct Gateway {
     pub router: Router<Arc<Route>>,
     /// All routes, in the order of the file.
     pub routes: Vec<Arc<Route>>,
+    /// How the names of services are looked up.
+    pub resolver: names::Resolver,
     /// All services, in the order of the file.
     pub services: Vec<Arc<Service>>,
     /// Those that are asked who calls.

@@ -52,12 +52,12 @@ use crate::policy::rejection::{Format, Malformed, Rejection};
 use crate::policy::websocket::Handshake;
 
 use super::State;
-use super::attempts;
 use super::body::{Keep, SpooledBody, Upload, fresh_boundary};
 use super::client::{self, Address};
 use super::exchange::{Asked, Exchange, Held, Peer};
 use super::guard;
 use super::occasion::{Occasion, Serving};
+use super::queue;
 use super::trace::{Step, Trace};
 
 use message::Envelope;
@@ -228,7 +228,7 @@ pub(super) async fn admit_on(
     };
     authorise::caller(route, exchange)?;
     // Before limits: a request that its service has no place for spends none.
-    attempts::check_room(&route.service)?;
+    queue::check_room(&route.service)?;
     let began = exchange.step_begins().filter(|_| state.shared.is_some());
     let held = limit(state, route, exchange, &parts.headers, now).await;
     exchange.step_over(Step::Limit, began);

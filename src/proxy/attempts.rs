@@ -22,9 +22,8 @@ use smallvec::SmallVec;
 use crate::gateway::service::{Balance, BalanceKey, Failure, Flight, Place, Retry, Timeouts};
 use crate::gateway::{Service, Target};
 use crate::policy::balance::hash;
-use crate::policy::rejection::Rejection;
 
-use super::admit::{Admission, AdmittedBody, Decision};
+use super::admit::{Admission, AdmittedBody};
 use super::exchange::Exchange;
 use super::trace::Fault;
 
@@ -80,30 +79,6 @@ pub fn end(exchange: &mut Exchange) {
     exchange.watch.iter().for_each(|watch| watch.patience.end());
     exchange.attempts.flight = None;
     exchange.attempts.place = None;
-}
-
-/// Whether the service has room for another request, as far as can be said before one takes its place.
-///
-/// # Errors
-/// When it has none.
-pub fn check_room(service: &Service) -> Result<(), Rejection> {
-    match service.rules.max_requests {
-        Some(max) if !service.state.has_room(max) => Err(Rejection::ServiceBusy),
-        _ => Ok(()),
-    }
-}
-
-/// Takes a place among the requests of the service, where these are counted.
-///
-/// # Errors
-/// When none is free.
-pub fn enter(exchange: &mut Exchange, decision: Decision) -> Result<Decision, Rejection> {
-    if let (Decision::Forward(_) | Decision::ReadBody(_), Some(route)) = (&decision, &exchange.trail.route)
-        && let Some(max) = route.service.rules.max_requests
-    {
-        exchange.attempts.place = Some(route.service.state.enter(max).ok_or(Rejection::ServiceBusy)?);
-    }
-    Ok(decision)
 }
 
 /// Begins an attempt: its target, and the peer with its deadlines.

@@ -63,6 +63,8 @@ pub struct Exchange {
     pub cause: Option<String>,
     /// When the service was contacted, and when the header of its reply came.
     pub service: ServiceTimes,
+    /// How long it waited for a place of the service.
+    pub queued: Option<Duration>,
     /// How long a checked body took to come.
     pub request_body: Option<Duration>,
     /// Attempts to contact the service.
@@ -207,6 +209,7 @@ impl Exchange {
             rejected: None,
             cause: None,
             service: ServiceTimes::default(),
+            queued: None,
             request_body: None,
             attempts: Attempts::default(),
             target: None,

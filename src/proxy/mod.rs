@@ -21,6 +21,7 @@ mod occasion;
 mod passwords;
 mod plain;
 mod pulse;
+mod queue;
 mod record;
 pub mod rehearse;
 mod reply;
@@ -87,7 +88,10 @@ impl<O: Occasion> Proxy<O> {
         let upgrades = request.envelope.upgrades();
         let decision = admit::admit_on(&self.occasion, &self.state, &request, exchange).await;
         // Before a body is read for a service that has no place for it.
-        let decision = decision.and_then(|decision| attempts::enter(exchange, decision));
+        let decision = match decision {
+            Ok(decision) => queue::enter(session, exchange, decision).await?,
+            Err(rejection) => Err(rejection),
+        };
         if upgrades && !matches!(&decision, Ok(Decision::Forward(admission)) if admission.handshake.is_some()) {
             // pingora upgrades whatever asks for it, and nothing else may.
             session.req_header_mut().remove_header(&UPGRADE);

@@ -8,9 +8,7 @@
 //! of this one connection: whoever comes from the same address later would else be spared the listener's TLS.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, ThreadId};
 
 use http::HeaderMap;
 use subtle::ConstantTimeEq;
@@ -23,16 +21,16 @@ const FIELD: &str = "x-tollgate-pulse";
 pub struct Pulse {
     /// The end that asks.
     from: SocketAddr,
-    arrived: AtomicBool,
+    connected: AtomicBool,
     secret: String,
-    worker: OnceLock<ThreadId>,
+    arrived: AtomicBool,
 }
 
 impl Pulse {
     /// For a connection from this address, which is bound and not connected yet.
     pub fn new(from: SocketAddr, random: &[u8; 32]) -> Self {
         let secret = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { from, arrived: AtomicBool::new(false), secret, worker: OnceLock::new() }
+        Self { from, connected: AtomicBool::new(false), secret, arrived: AtomicBool::new(false) }
     }
 
     /// The request, for the listener at this address. `OPTIONS *` is for no route, so that no configuration matters.
@@ -40,22 +38,21 @@ impl Pulse {
         format!("OPTIONS * HTTP/1.1\r\nHost: {listener}\r\nConnection: close\r\n{FIELD}: {}\r\n\r\n", self.secret)
     }
 
-    /// The worker that the request has come to; known once it is answered.
-    pub fn worker(&self) -> Option<ThreadId> {
-        self.worker.get().copied()
+    /// Whether the request has come to this process; known once it is answered.
+    pub fn has_arrived(&self) -> bool {
+        self.arrived.load(Ordering::Relaxed)
     }
 
     /// Whether a new connection from this address is this one.
     pub(super) fn arrives_from(&self, peer: SocketAddr) -> bool {
-        self.from == peer && !self.arrived.swap(true, Ordering::Relaxed)
+        self.from == peer && !self.connected.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether a request on this connection is the one awaited. Notes which worker it has come to.
+    /// Whether a request on this connection is the one awaited. Notes that it has come.
     pub(super) fn is_asked_by(&self, headers: &HeaderMap) -> bool {
         let named = headers.get(FIELD).is_some_and(|named| named.as_bytes().ct_eq(self.secret.as_bytes()).into());
         if named {
-            // A second request on the connection would have come to the same.
-            let _ = self.worker.set(thread::current().id());
+            self.arrived.store(true, Ordering::Relaxed);
         }
         named
     }
@@ -83,9 +80,9 @@ mod tests {
         for wrong in [HeaderMap::new(), fields(""), fields("07"), fields(&"08".repeat(32))] {
             assert!(!pulse.is_asked_by(&wrong), "{wrong:?}");
         }
-        assert_eq!(pulse.worker(), None);
+        assert!(!pulse.has_arrived());
         assert!(pulse.is_asked_by(&fields(&"07".repeat(32))));
-        assert_eq!(pulse.worker(), Some(thread::current().id()));
+        assert!(pulse.has_arrived());
         assert!(pulse.request(address("127.0.0.1:80")).contains(&"07".repeat(32)));
     }
 }

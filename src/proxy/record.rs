@@ -33,7 +33,8 @@ impl<O: Occasion> Proxy<O> {
         let total = exchange.started.elapsed();
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let decided = exchange.service.contacted.unwrap_or(total);
-        let own = decided.saturating_sub(exchange.request_body.unwrap_or_default());
+        let waited = [exchange.queued, exchange.request_body].into_iter().flatten().sum();
+        let own = decided.saturating_sub(waited);
         let trail = &exchange.trail;
         let gateway = &exchange.gateway;
         let docs = gateway.docs.as_ref().filter(|_| trail.asked == Asked::Docs);
@@ -104,6 +105,7 @@ impl<O: Occasion> Proxy<O> {
                 bytes_out: session.body_bytes_sent() as u64,
                 total,
                 gateway: own,
+                queue: exchange.queued,
                 request_body: exchange.request_body,
                 service_time,
                 response: exchange.service.replied.and_then(|replied| total.checked_sub(replied)),

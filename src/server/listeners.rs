@@ -6,11 +6,14 @@
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use pingora::server::{ListenFds, ShutdownWatch};
+use parking_lot::Mutex;
+use pingora::server::{Fds, ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::activation::Activated;
@@ -44,6 +47,16 @@ impl Bound {
     pub fn bind(address: SocketAddr) -> Result<Self, String> {
         let listener = TcpListener::bind(address).map_err(|failed| refusal(address, &failed))?;
         Self::take(listener, Keeper::Nobody)
+    }
+
+    /// The same socket for another worker.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn share(&self) -> Result<Self, String> {
+        let listener = self.listener.try_clone();
+        let listener = listener.map_err(|error| format!("cannot share the listener {}: {error}", self.address))?;
+        Ok(Self { address: self.address, keeper: self.keeper, listener })
     }
 
     /// Takes a bound socket over.
@@ -124,12 +137,26 @@ pub struct Acceptance {
     over: watch::Sender<bool>,
     /// Services that accept.
     accepting: watch::Sender<usize>,
+    /// Where they run.
+    runtimes: Arc<Mutex<Vec<Handle>>>,
 }
 
 impl Acceptance {
     /// Of services that are still to come.
     pub fn new() -> Self {
-        Self { over: watch::Sender::new(false), accepting: watch::Sender::new(0) }
+        Self { over: watch::Sender::new(false), accepting: watch::Sender::new(0), runtimes: Arc::default() }
+    }
+
+    /// Waits until so many services accept, and the runtime of each has done something since this was called.
+    pub async fn answer(&self, services: usize) {
+        let mut accepting = self.accepting.subscribe();
+        // The sender is here, so it cannot fail.
+        let _ = accepting.wait_for(|accepting| *accepting >= services).await;
+        let runtimes = self.runtimes.lock().clone();
+        for runtime in runtimes {
+            // An error means that it has ended, and is asked nothing any more.
+            let _ = runtime.spawn(async {}).await;
+        }
     }
 
     /// Waits until no further connection is accepted by this process.
@@ -159,17 +186,17 @@ impl<S> WithListener<S> {
 impl<S: ServiceWithDependents + 'static> ServiceWithDependents for WithListener<S> {
     async fn start_service(
         &mut self,
-        inherited: Option<ListenFds>,
+        _inherited: Option<ListenFds>,
         mut shutdown: ShutdownWatch,
         tasks_per_listener: usize,
         ready: ServiceReadyNotifier,
     ) {
-        if let Some(table) = &inherited {
-            let mut table = table.lock();
-            for Bound { address, listener, .. } in self.bound.drain(..) {
-                table.add(address.to_string(), listener.into_raw_fd());
-            }
+        // A table of its own: services that share an address have a handle of its socket each.
+        let mut table = Fds::new();
+        for Bound { address, listener, .. } in self.bound.drain(..) {
+            table.add(address.to_string(), listener.into_raw_fd());
         }
+        let table = Arc::new(Mutex::new(table));
         let mut told = self.acceptance.over.subscribe();
         let (ended, end) = watch::channel(false);
         let either = async move {
@@ -179,9 +206,10 @@ impl<S: ServiceWithDependents + 'static> ServiceWithDependents for WithListener<
             }
             ended.send_replace(true);
         };
+        self.acceptance.runtimes.lock().push(Handle::current());
         self.acceptance.accepting.send_modify(|services| *services += 1);
         let serve = async {
-            self.service.start_service(inherited, end, tasks_per_listener, ready).await;
+            self.service.start_service(Some(table), end, tasks_per_listener, ready).await;
             self.acceptance.accepting.send_modify(|services| *services -= 1);
         };
         tokio::join!(serve, either);

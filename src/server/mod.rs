@@ -3,9 +3,9 @@
 //! [`run`] loads and compiles the first generation, binds every listener before anything is served (so that a port in
 //! use stops the start with a clear error), assembles pingora's services, and returns when the last request is done.
 //! `reload` publishes later generations, `admin` answers operators, `store` follows the file of API keys that `keys`
-//! changes and saves quotas in it, `health` asks services whether they are well, `shared` and `shared_keys` what many
-//! gateways have in one Redis, `traces` sends spans away, `upgrade` hands over to the next process, `signals` decides when
-//! to leave. Of systemd know `activation`, `herald` and `watchdog`.
+//! changes and saves quotas in it, `health` asks services whether they are well, `names` keeps their addresses up to
+//! date, `shared` and `shared_keys` follow what many gateways have in one Redis, `traces` sends spans away, `upgrade` hands
+//! over to the next process, `signals` decides when to leave. Of systemd know `activation`, `herald` and `watchdog`.
 
 mod activation;
 mod admin;
@@ -15,6 +15,7 @@ mod herald;
 pub mod key_fetch;
 pub mod keys;
 mod listeners;
+mod names;
 mod process_log;
 mod reload;
 mod shared;
@@ -234,10 +235,10 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     let served = Arc::new(Notify::new());
     let next = upgrade_socket.zip(setup.program).map(|(path, program)| (path, program, held));
     let succession = Succession { takeover, next, served: Arc::clone(&served) };
-    let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf(setup.threads));
+    let mut server = Server::new_with_opt_and_conf(Some(Opt::default()), server_conf());
     server.bootstrap();
     say_bound(&state);
-    add_proxy(&mut server, &state, public, &clients);
+    add_workers(&mut server, setup.threads, &state, &public, &clients).map_err(StartError::Machine)?;
     if let Some(BoundAdmin { bound, keys, token }) = admin {
         let app = admin::Admin::new(Arc::clone(&state), Arc::clone(&reloader), keys, token);
         add_admin(&mut server, app, bound, &operators);
@@ -249,7 +250,8 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     add_task(&mut server, "certificates", certificates::Watch::new(Arc::clone(&state), source.clone()));
     add_task(&mut server, "keys", key_fetch::Fetcher::new(Arc::clone(&state)));
     add_task(&mut server, "health", health::Checker::new(Arc::clone(&state)));
-    if let Some(watchdog) = watchdog::Watchdog::asked_for(&state, &herald, setup.threads) {
+    add_task(&mut server, "names", names::NameKeeper::new(Arc::clone(&state)));
+    if let Some(watchdog) = watchdog::Watchdog::asked_for(&state, &herald, &clients, setup.threads) {
         add_task(&mut server, "watchdog", watchdog);
     }
     let supervisor = supervisor::Supervisor::new(Arc::clone(&state), reloader, begun, succession, Arc::clone(&herald));
@@ -398,11 +400,11 @@ fn check_uploads(gateway: &Gateway) -> Result<(), String> {
 }
 
 /// pingora's own settings. The upgrade socket is not used.
-fn server_conf(threads: usize) -> ServerConf {
+fn server_conf() -> ServerConf {
     ServerConf {
-        threads,
-        // A runtime per worker, without stealing: a request stays on the core whose cache knows it.
+        threads: 1,
         work_stealing: false,
+        // Of each worker.
         upstream_keepalive_pool_size: 512,
         ca_file: Some(gateway::NO_AUTHORITIES.to_owned()),
         // Timers of seconds are nearly always cancelled: tokio's are cheaper then, and leave nothing behind.
@@ -420,15 +422,33 @@ fn say_bound(state: &State) {
     info!("counters of limits take at most bytes={} limits={limits}", state.limiter.bound(limits));
 }
 
-fn add_proxy(server: &mut Server, state: &Arc<State>, bound: Vec<Bound>, acceptance: &Acceptance) {
-    let proxy = Proxy::new(Arc::clone(state));
-    let app = GuardedApp::new(http_proxy(&server.configuration, proxy.clone()), proxy);
-    let mut service = pingora::services::listening::Service::new("proxy".to_owned(), app);
-    for bound in &bound {
-        service.add_tcp(&bound.address.to_string());
+/// Workers: each a pingora service of one thread, with all listeners and a pool of connections to services of its own.
+///
+/// One pingora service of many threads would serve a connection on a thread drawn at random, while its socket stays
+/// with the thread that accepted it; and a kept connection to a service would be watched on another thread than the one that
+/// takes it out of the pool, which then often finds it still held, and opens a new one.
+fn add_workers(
+    server: &mut Server,
+    workers: usize,
+    state: &Arc<State>,
+    listeners: &[Bound],
+    acceptance: &Acceptance,
+) -> Result<(), String> {
+    for _ in 0..workers {
+        let proxy = Proxy::new(Arc::clone(state));
+        let app = GuardedApp::new(http_proxy(&server.configuration, proxy.clone()), proxy);
+        let mut service = pingora::services::listening::Service::new("proxy".to_owned(), app);
+        service.threads = Some(1);
+        for bound in listeners {
+            service.add_tcp(&bound.address.to_string());
+        }
+        let shared = listeners.iter().map(Bound::share).collect::<Result<_, _>>()?;
+        server.add_service(WithListener::new(service, shared, acceptance));
+    }
+    for bound in listeners {
         info!("listening address={} listener=public", bound.address);
     }
-    server.add_service(WithListener::new(service, bound, acceptance));
+    Ok(())
 }
 
 fn add_admin(server: &mut Server, app: admin::Admin, bound: Bound, acceptance: &Acceptance) {

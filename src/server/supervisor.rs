@@ -1,13 +1,13 @@
-//! What happens beside requests: SIGHUP, SIGUSR1, changed files, names that move.
+//! What happens beside requests: SIGHUP, SIGUSR1, changed files, counters that nobody needs any more.
 //!
-//! One background task on a runtime of its own, so that a slow resolver or a large file never delays a request.
+//! One background task on a runtime of its own, so that a large file never delays a request.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use log::{error, info, warn};
+use log::{error, info};
 use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
@@ -16,7 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::gateway::lookup;
 use crate::proxy::State;
 
 use super::herald::Herald;
@@ -24,8 +23,8 @@ use super::reload::Reloader;
 use super::upgrade::Succession;
 use super::watch::{Mark, Watched};
 
-/// How often the names of services are looked up again, and unused limit counters are dropped.
-const REFRESH_EVERY: Duration = Duration::from_secs(30);
+/// How often unused limit counters are dropped.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// Editors and config maps change a file in several steps: wait until it has been quiet this long.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -80,17 +79,6 @@ impl Supervisor {
             Err((path, failed)) => error!("access log {path} cannot be opened again, the old file goes on: {failed}"),
         }
     }
-
-    /// Looks up the names of the current generation's services.
-    fn refresh_names(&self) {
-        let gateway = self.state.gateway.load();
-        let services = gateway.services.iter().chain(&gateway.auth_services);
-        for service in services.filter(|service| service.has_names()) {
-            for (host, failed) in service.refresh(&lookup) {
-                warn!("service {}: {host} cannot be looked up: {failed}", service.name);
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -106,9 +94,9 @@ impl BackgroundService for Supervisor {
         };
         let (changes, mut changed) = mpsc::channel(1);
         let mut watch = Watch::new(&self.reloader, &changes);
-        let mut refresh = interval(REFRESH_EVERY);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        refresh.reset();
+        let mut sweep = interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        sweep.reset();
         self.announce();
         loop {
             tokio::select! {
@@ -126,11 +114,8 @@ impl BackgroundService for Supervisor {
                         watch.renew(&self.reloader, &changes);
                     }
                 }
-                _ = refresh.tick() => {
-                    self.refresh_names();
-                    // Frees the room of callers that have not come again.
-                    self.state.limiter.sweep(self.state.clock.now());
-                }
+                // Frees the room of callers that have not come again.
+                _ = sweep.tick() => self.state.limiter.sweep(self.state.clock.now()),
                 _ = shutdown.changed() => return,
             }
         }

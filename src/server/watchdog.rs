@@ -4,19 +4,14 @@
 //! says that it is alive when they are answered. Nothing else makes it say so: a process whose workers hang, or that
 //! does not accept any more, is ended and started anew by systemd.
 //!
-//! pingora gives each connection to a worker by chance, so a round asks until every worker has answered, which takes
-//! about `n ln n` connections for `n` workers. A machine under load may not come so far: after a quarter of the time
-//! that systemd allows, a round is content with those that have answered. But an answer that is owed is waited for: a
-//! worker that never answers keeps the round from ending as soon as chance leads to it.
+//! Which worker answers is left to chance: whoever is free accepts first. So a round also has every worker do something
+//! beside its connections, and a worker that never does it keeps the round from ending.
 
-use std::collections::HashSet;
-use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,11 +21,12 @@ use pingora::services::background::BackgroundService;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::proxy::{Pulse, State};
 
 use super::herald::Herald;
+use super::listeners::Acceptance;
 
 /// How long to wait after a connection that came to nothing.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -47,14 +43,16 @@ pub struct Watchdog {
     herald: Arc<Herald>,
     /// How long systemd waits for a sign of life.
     allowed: Duration,
+    clients: Acceptance,
     workers: usize,
 }
 
 impl Watchdog {
     /// For a process with so many workers; `None` when nobody watches it.
-    pub fn asked_for(state: &Arc<State>, herald: &Arc<Herald>, workers: usize) -> Option<Self> {
+    pub fn asked_for(state: &Arc<State>, herald: &Arc<Herald>, clients: &Acceptance, workers: usize) -> Option<Self> {
         let allowed = sd_notify::watchdog_enabled().filter(|allowed| !allowed.is_zero())?;
-        Some(Self { state: Arc::clone(state), herald: Arc::clone(herald), allowed, workers })
+        let (state, herald, clients) = (Arc::clone(state), Arc::clone(herald), clients.clone());
+        Some(Self { state, herald, allowed, clients, workers })
     }
 
     fn is_leaving(&self) -> bool {
@@ -63,37 +61,42 @@ impl Watchdog {
 
     /// A process that leaves is asked nothing: it may not accept any more, and `TimeoutStopSec=` watches it.
     async fn round(&self) {
-        let listeners = self.state.listeners.iter().map(|listener| reachable(listener.bound)).collect();
-        let round = Round { listeners, workers: self.workers, enough: self.allowed / 4 };
+        let listeners = self.state.listeners.iter().map(|listener| reachable(listener.bound));
+        let asking = async {
+            ask_all(listeners, |listener| self.ask(listener)).await;
+            self.clients.answer(self.workers).await;
+        };
         let leaving = async {
             while !self.is_leaving() {
                 sleep(PAUSE).await;
             }
         };
         tokio::select! {
-            () = round.run(|listener| self.ask(listener)) => {}
+            () = asking => {}
             () = leaving => {}
         }
     }
 
-    /// Sends one request to a listener; which worker has answered. `None`: the listener cannot be reached, and the process
-    /// has no part in that.
-    async fn ask(&self, listener: SocketAddr) -> io::Result<Option<ThreadId>> {
+    /// Sends one request to a listener and waits for its answer. No error either where the listener cannot be reached, and
+    /// the process has no part in that.
+    async fn ask(&self, listener: SocketAddr) -> io::Result<()> {
         let connecting = self.connect(listener);
         let connected = if is_here(listener) {
             connecting.await
         } else {
             match timeout(self.allowed / 32, connecting).await {
                 Ok(Ok(connected)) => Ok(connected),
-                Ok(Err(_)) | Err(_) => return Ok(None),
+                Ok(Err(_)) | Err(_) => return Ok(()),
             }
         };
         let (mut stream, pulse) = connected?;
         stream.write_all(pulse.request(listener).as_bytes()).await?;
         let mut answer = Vec::new();
         stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
-        let worker = pulse.worker().filter(|_| answer.starts_with(b"HTTP/1.1 "));
-        worker.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        match pulse.has_arrived() && answer.starts_with(b"HTTP/1.1 ") {
+            true => Ok(()),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     async fn connect(&self, listener: SocketAddr) -> io::Result<(TcpStream, Arc<Pulse>)> {
@@ -110,39 +113,15 @@ impl Watchdog {
     }
 }
 
-/// What has to be asked for a sign of life.
-struct Round {
-    listeners: Vec<SocketAddr>,
-    workers: usize,
-    /// The time after which those that have answered are enough.
-    enough: Duration,
-}
-
-impl Round {
-    /// Asks until all listeners and workers have answered, or enough of them.
-    async fn run<Worker: Eq + Hash, Asked: Future<Output = io::Result<Option<Worker>>>>(
-        &self,
-        ask: impl Fn(SocketAddr) -> Asked,
-    ) {
-        let begun = Instant::now();
-        let mut workers = HashSet::new();
-        for (asked, &listener) in self.listeners.iter().cycle().enumerate() {
-            let all_asked = asked >= self.listeners.len();
-            let complete = all_asked && (workers.is_empty() || workers.len() >= self.workers);
-            let late = !workers.is_empty() && begun.elapsed() > self.enough;
-            if complete || late {
-                return;
-            }
-            loop {
-                match ask(listener).await {
-                    Ok(worker) => {
-                        workers.extend(worker);
-                        break;
-                    }
-                    // No place in the queue, no descriptor left: worth another attempt, for as long as systemd waits.
-                    Err(_) => sleep(PAUSE).await,
-                }
-            }
+/// Asks each listener until it has answered.
+async fn ask_all<Asked: Future<Output = io::Result<()>>>(
+    listeners: impl Iterator<Item = SocketAddr>,
+    ask: impl Fn(SocketAddr) -> Asked,
+) {
+    for listener in listeners {
+        // No place in the queue, no descriptor left: worth another attempt, for as long as systemd waits.
+        while ask(listener).await.is_err() {
+            sleep(PAUSE).await;
         }
     }
 }
@@ -203,58 +182,46 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of one request: the number of the worker that answers.
+    /// What becomes of one request.
     #[derive(Debug, Clone, Copy)]
     enum Asked {
-        Answered(u8),
+        Answered,
         Failed,
-        /// It cannot be reached, and is not to blame.
-        Away,
         /// No answer, ever.
         Stuck,
     }
-    use Asked::{Answered, Away, Failed, Stuck};
+    use Asked::{Answered, Failed, Stuck};
 
     /// Plays a round; which listeners were asked, and whether it ended.
-    fn play(listeners: u16, workers: usize, enough: Duration, script: &[Asked]) -> (Vec<u16>, bool) {
+    fn play(listeners: u16, script: &[Asked]) -> (Vec<u16>, bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let addresses = (0..listeners).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
-        let round = Round { listeners: addresses, workers, enough };
+        let addresses = (0..listeners).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let asked = RefCell::new(Vec::new());
         let ask = |listener: SocketAddr| {
             let next = script.get(asked.borrow().len()).copied();
             asked.borrow_mut().push(listener.port());
             async move {
                 match next.expect("asks no more often than the script says") {
-                    Answered(worker) => Ok(Some(worker)),
-                    Away => Ok(None),
+                    Answered => Ok(()),
                     Failed => Err(io::ErrorKind::ConnectionRefused.into()),
                     Stuck => pending().await,
                 }
             }
         };
         let patience = Duration::from_millis(200);
-        let ended = runtime.block_on(async { timeout(patience, round.run(ask)).await.is_ok() });
+        let ended = runtime.block_on(async { timeout(patience, ask_all(addresses, ask)).await.is_ok() });
         (asked.into_inner(), ended)
     }
 
     #[test]
-    fn a_round_ends_when_every_listener_and_worker_has_answered() {
-        const HOUR: Duration = Duration::from_secs(3600);
-        for (listeners, workers, enough, script, asked, ended) in [
-            (1, 1, HOUR, &[Answered(0)][..], &[0][..], true),
-            (1, 2, HOUR, &[Answered(0), Answered(0), Answered(1)], &[0, 0, 0], true),
-            (3, 1, HOUR, &[Answered(0); 3], &[0, 1, 2], true),
-            (2, 2, HOUR, &[Failed, Answered(0), Answered(1)], &[0, 0, 1], true),
-            // One of many workers that hangs is met sooner or later, however long the others take.
-            (1, 3, HOUR, &[Answered(0), Answered(2), Answered(0), Stuck], &[0, 0, 0, 0], false),
-            (1, 3, Duration::ZERO, &[Stuck], &[0], false),
-            (2, 2, HOUR, &[Away, Answered(0), Away, Answered(1)], &[0, 1, 0, 1], true),
-            (2, 2, HOUR, &[Away, Away], &[0, 1], true),
-            // Slow is not dead.
-            (1, 3, Duration::ZERO, &[Failed, Answered(0)], &[0, 0], true),
+    fn a_round_ends_when_every_listener_has_answered() {
+        for (listeners, script, asked, ended) in [
+            (1, &[Answered][..], &[0][..], true),
+            (3, &[Answered; 3], &[0, 1, 2], true),
+            (2, &[Failed, Failed, Answered, Answered], &[0, 0, 0, 1], true),
+            (2, &[Answered, Stuck], &[0, 1], false),
         ] {
-            assert_eq!(play(listeners, workers, enough, script), (asked.to_vec(), ended), "{script:?}");
+            assert_eq!(play(listeners, script), (asked.to_vec(), ended), "{script:?}");
         }
     }
 

@@ -32,10 +32,16 @@ pub(super) fn int_gauges(registry: &Families, name: &str, help: &str, labels: &[
     metric
 }
 
-/// A histogram for each route.
-pub(super) fn histograms(registry: &Families, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+/// A histogram for each value of a label.
+pub(super) fn histograms(
+    registry: &Families,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    buckets: &[f64],
+) -> HistogramVec {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    let metric = HistogramVec::new(options, &["route"]).expect("names and labels are valid constants");
+    let metric = HistogramVec::new(options, &[label]).expect("names and labels are valid constants");
     registry.add_labelled(name, Children::Histograms(metric.clone(), buckets.len()));
     metric
 }

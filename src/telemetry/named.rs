@@ -39,6 +39,9 @@ pub(super) const RETRY_RESULTS: [&str; 2] = ["sent", "refused"];
 /// What becomes of a health check.
 pub(super) const CHECK_RESULTS: [&str; 2] = ["good", "bad"];
 
+/// Why a request does not get a place of its service: [`QueueRefusal`] in order.
+pub(super) const QUEUE_REFUSALS: [&str; 2] = ["full", "timeout"];
+
 /// What a target of a service can be.
 pub const TARGET_STATES: [&str; 4] = ["up", "unhealthy", "ejected", "draining"];
 
@@ -192,6 +195,51 @@ impl ServiceMetrics {
     /// Counts a health check.
     pub fn checked(&self, good: bool) {
         self.checks[usize::from(!good)].inc();
+    }
+}
+
+/// Why a request that may wait for a place of its service gets none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueRefusal {
+    /// As many as may wait do.
+    Full,
+    /// It has waited for too long.
+    Timeout,
+}
+
+/// The metrics of the requests that wait for a service, resolved.
+#[derive(Debug, Clone)]
+pub struct QueueMetrics {
+    pub(super) waiting: IntGauge,
+    pub(super) seconds: Histogram,
+    pub(super) refusals: [IntCounter; QUEUE_REFUSALS.len()],
+}
+
+/// A request that waits, counted until this is dropped.
+#[derive(Debug)]
+pub struct Waiting<'m>(&'m IntGauge);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl QueueMetrics {
+    /// Counts a request that waits.
+    pub fn waits(&self) -> Waiting<'_> {
+        self.waiting.inc();
+        Waiting(&self.waiting)
+    }
+
+    /// Notes how long one has waited.
+    pub fn waited(&self, time: Duration) {
+        self.seconds.observe(time.as_secs_f64());
+    }
+
+    /// Counts a request that gets no place.
+    pub fn refused(&self, why: QueueRefusal) {
+        self.refusals[why as usize].inc();
     }
 }
 

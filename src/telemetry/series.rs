@@ -14,8 +14,8 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::metrics::KEY_SET_RESULTS;
 use super::named::{
-    ASK_RESULTS, CHECK_RESULTS, PASSWORD_RESULTS, RETRY_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS,
-    TARGET_STATES, WEBSOCKET_DIRECTIONS,
+    ASK_RESULTS, CHECK_RESULTS, PASSWORD_RESULTS, QUEUE_REFUSALS, RETRY_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES,
+    STATUS_LABELS, TARGET_STATES, WEBSOCKET_DIRECTIONS,
 };
 
 /// Names of one label.
@@ -45,6 +45,8 @@ pub struct Inventory {
     pub observed_policies: Pairs,
     /// Services.
     pub services: Names,
+    /// Those of them for which requests may wait.
+    pub queues: Names,
     /// Each service with its targets, as written.
     pub targets: Pairs,
     /// Authenticators of tokens.
@@ -106,6 +108,10 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         }
         "tollgate_service_retries_total" => Bound::Each("service", &of.services, RETRY_RESULTS.len()),
         "tollgate_service_health_checks_total" => Bound::Each("service", &of.services, CHECK_RESULTS.len()),
+        "tollgate_service_queued_requests" | "tollgate_service_queue_duration_seconds" => {
+            Bound::Each("service", &of.queues, 1)
+        }
+        "tollgate_service_queue_refusals_total" => Bound::Each("service", &of.queues, QUEUE_REFUSALS.len()),
         "tollgate_service_targets" => Bound::EachPair(["service", "target"], &of.targets, TARGET_STATES.len()),
         "tollgate_token_refusals_total" => Bound::Each("authenticator", &of.token_authenticators, of.token_faults),
         "tollgate_password_attempts_total" => {

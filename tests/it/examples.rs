@@ -8,6 +8,7 @@ use std::process::Command;
 use tollgate::config::Color;
 use tollgate::gateway::Surroundings;
 use tollgate::gateway::key_source::KeySources;
+use tollgate::gateway::names::Resolver;
 use tollgate::server::{self, Checked, Source};
 use tollgate::telemetry::Telemetry;
 
@@ -18,7 +19,7 @@ fn root() -> &'static Path {
 /// What `tollgate check` finds in a configuration whose names are all known.
 pub fn checked(source: &Source) -> Checked {
     let telemetry = Telemetry::new("", "");
-    let lookup = |_: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
+    let lookup = |_: &Resolver, _: &str, port: u16| Ok(vec![([127, 0, 0, 1], port).into()]);
     let surroundings = Surroundings {
         telemetry: &telemetry,
         lookup: &lookup,

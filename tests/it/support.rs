@@ -1,10 +1,11 @@
 //! What the integration tests are made of.
 //!
 //! [`origin::Origin`] plays the service behind the gateway, [`client::Client`] the client in front of it and
-//! [`gateway::Gateway`] runs the program between them. All three work on plain sockets and show raw bytes, so that a
+//! [`gateway::Gateway`] runs the program between them; [`dns::Dns`] knows names. All of them work on plain sockets and show raw bytes, so that a
 //! test decides on what was really sent. They wait for conditions with a deadline, never for a time to pass.
 
 pub mod client;
+pub mod dns;
 pub mod gateway;
 pub mod multipart;
 pub mod origin;

@@ -85,6 +85,7 @@ fn named(field: AccessField) -> Field {
         AccessField::BytesOut => Field::BytesOut,
         AccessField::DurationMs => Field::Duration,
         AccessField::GatewayMs => Field::Gateway,
+        AccessField::QueueMs => Field::Queue,
         AccessField::RequestBodyMs => Field::RequestBody,
         AccessField::ServiceMs => Field::ServiceTime,
         AccessField::ResponseMs => Field::Response,

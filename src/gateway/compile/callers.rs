@@ -18,7 +18,7 @@ use crate::policy::authenticate::{Forward, KeyPlace, Keyring, Part};
 use crate::policy::headers::{is_framing, is_own};
 use crate::policy::limit::{Limit, Subject, Unit};
 
-use super::tokens::Tokens;
+use super::tokens::{Lookup, Tokens};
 use super::{Surroundings, certificates, passwords};
 
 /// A compiled authenticator.
@@ -117,7 +117,12 @@ impl Callers {
     }
 }
 
-pub(super) fn compile(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Callers {
+pub(super) fn compile(
+    config: &Config,
+    surroundings: &Surroundings<'_>,
+    lookup: Lookup<'_>,
+    report: &mut Report,
+) -> Callers {
     let timezone = TimeZone::get(&config.timezone).unwrap_or_else(|_| {
         report
             .error(Place::root().key("timezone"), format!("unknown time zone `{}`", config.timezone))
@@ -130,7 +135,7 @@ pub(super) fn compile(config: &Config, surroundings: &Surroundings<'_>, report: 
     let plans: IndexMap<_, _> =
         config.plans.iter().map(|(name, plan)| (name.clone(), Arc::new(limits.plan(name, plan, &routes)))).collect();
     let (consumers, keys) = consumers(config, &plans, report);
-    let Surroundings { keys: sources, lookup, .. } = *surroundings;
+    let sources = surroundings.keys;
     let tokens = Tokens { config, plans: &plans, consumers: &consumers, sources, lookup, report };
     let authenticators = authenticators(config, tokens);
     let accounts = passwords::accounts(config, &consumers, report);

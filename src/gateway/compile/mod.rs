@@ -19,6 +19,7 @@ mod headers;
 mod listeners;
 pub mod openapi;
 mod passwords;
+mod resolver;
 mod routes;
 mod series;
 mod service_tls;
@@ -40,6 +41,7 @@ use crate::policy::rejection::Format;
 use crate::telemetry::Telemetry;
 
 use super::key_source::KeySources;
+use super::names::Resolver;
 use super::tls::{Entrance, Read};
 use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, Service, UploadLimits};
 use callers::Callers;
@@ -49,12 +51,15 @@ use services::Services;
 /// Instead of a route's name, in metrics.
 const UNMATCHED: &str = "-";
 
+/// Looks a name up, and gives each of its addresses this port.
+pub type Resolve = dyn Fn(&Resolver, &str, u16) -> io::Result<Vec<SocketAddr>>;
+
 /// What a generation takes from the process it is for.
 pub struct Surroundings<'a> {
     /// Where metrics are registered.
     pub telemetry: &'a Telemetry,
     /// Looks a name up.
-    pub lookup: &'a dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    pub lookup: &'a Resolve,
     /// Number of the generation.
     pub generation: u64,
     /// The flood guard of the running generation, kept when its rate is the same.
@@ -82,7 +87,8 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let Parts { entrances, services, callers, compiled, docs, flood, traces } = parts(config, surroundings, report);
+    let Parts { entrances, resolver, services, callers, compiled, docs, flood, traces } =
+        parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
@@ -123,6 +129,7 @@ pub fn compile(
         router: compiled.router,
         routes: compiled.routes,
         auth_services,
+        resolver,
         services: services.into_values().collect(),
         limit_counters,
         inventory,
@@ -135,7 +142,7 @@ pub fn compile(
 /// What is wrong with the rest of a configuration that has damage. Nothing that runs comes out of it: no name is looked
 /// up for it, and its metrics are nobody's.
 pub fn judge(damaged: &Damaged) -> Report {
-    let lookup = |_: &str, _: u16| Ok(Vec::new());
+    let lookup = |_: &Resolver, _: &str, _: u16| Ok(Vec::new());
     let (telemetry, keys) = (Telemetry::new("", ""), KeySources::default());
     let surroundings = Surroundings {
         telemetry: &telemetry,
@@ -156,6 +163,7 @@ pub fn judge(damaged: &Damaged) -> Report {
 /// The compiled sections, without what is wrong in them.
 struct Parts {
     entrances: Vec<(SocketAddr, Entrance)>,
+    resolver: Resolver,
     services: Services,
     callers: Callers,
     compiled: Compiled,
@@ -168,8 +176,10 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     check_top(config, report);
     check_store(config, report);
     let entrances = listeners::compile(config, surroundings, report);
-    let services = services::compile(&config.services, surroundings, report);
-    let callers = callers::compile(config, surroundings, report);
+    let resolver = resolver::compile(&config.resolver, report);
+    let lookup = |host: &str, port: u16| (surroundings.lookup)(&resolver, host, port);
+    let services = services::compile(&config.services, surroundings, &lookup, report);
+    let callers = callers::compile(config, surroundings, &lookup, report);
     access_log::check(&config.access_log, &callers, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
@@ -177,7 +187,7 @@ fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) 
     let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
     let traces = traces::compile(config, report);
-    Parts { entrances, services, callers, compiled, docs, flood, traces }
+    Parts { entrances, resolver, services, callers, compiled, docs, flood, traces }
 }
 
 fn check_top(config: &Config, report: &mut Report) {

@@ -62,6 +62,10 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
         observed_limits,
         limits,
         services: of.services.keys().map(|name| name.as_str().into()).collect(),
+        queues: {
+            let queued = of.services.iter().filter(|(_, service)| service.rules.queue.is_some());
+            queued.map(|(name, _)| name.as_str().into()).collect()
+        },
         targets: of.services.values().flat_map(|service| service.written_targets()).collect(),
         token_authenticators: tokens().map(|tokens| tokens.name.clone()).collect(),
         fetching_authenticators: tokens()

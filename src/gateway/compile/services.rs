@@ -12,6 +12,7 @@ use crate::gateway::service::{Authority, HostHeader, Service};
 
 use super::Surroundings;
 use super::service_tls;
+use super::tokens::Lookup;
 use rules::rules;
 
 /// The largest weight of a target.
@@ -23,6 +24,7 @@ pub(super) type Services = IndexMap<String, Arc<Service>>;
 pub(super) fn compile(
     written: &IndexMap<String, config::Service>,
     surroundings: &Surroundings<'_>,
+    lookup: Lookup<'_>,
     report: &mut Report,
 ) -> Services {
     let mut services = Services::new();
@@ -35,13 +37,14 @@ pub(super) fn compile(
         });
         let host = if service.preserve_host { HostHeader::Client } else { HostHeader::Service };
         // Both are looked at, whatever is wrong with the other.
-        let rules = rules(service, &place, report);
+        let rules = rules(name, service, &place, surroundings.telemetry, report);
         let (Some((authorities, base_path, tls)), Some(rules)) = (addresses, rules) else { continue };
         let metrics = surroundings.telemetry.service(name);
         let before = surroundings.services.iter().find(|before| *before.name == **name);
         let before = before.map(|before| &**before);
         let service = Service::new(name, &base_path, host, authorities, rules, metrics, before).over(tls);
-        for (host, failed) in service.refresh(surroundings.lookup) {
+        before.iter().for_each(|before| service.begin_with(before));
+        for (host, failed) in service.refresh(lookup) {
             report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))
                 .given_keys(&place, &["url", "targets"])

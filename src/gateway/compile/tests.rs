@@ -40,7 +40,7 @@ fn found(changes: &[Change]) -> Vec<String> {
     match loading {
         Loading::Damaged(damaged) => report = judge(&damaged),
         Loading::Whole(loaded) => {
-            let lookup = |_: &str, _: u16| Ok(Vec::new());
+            let lookup = |_: &Resolver, _: &str, _: u16| Ok(Vec::new());
             let surroundings = Surroundings {
                 telemetry: &Telemetry::new("", ""),
                 lookup: &lookup,

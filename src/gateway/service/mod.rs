@@ -1,8 +1,8 @@
 //! A microservice and its addresses.
 //!
-//! Names are resolved when a generation is compiled and again in the background ([`Service::refresh`]); when that
-//! fails the last good addresses stay. A service without any address answers 503 for its routes and disturbs no
-//! other.
+//! Names are looked up when a generation is compiled ([`Service::refresh`]) and again in the background
+//! ([`Service::moved`]); when that fails the last good addresses stay. A service without any address answers 503 for its
+//! routes and disturbs no other.
 //!
 //! Which target a request goes to is read off a `Picker`, a list of those that get requests, made anew when one of
 //! them comes, goes or changes its share. What is known of a target ([`TargetState`]) and of the service as a whole
@@ -10,11 +10,12 @@
 //! address.
 
 mod picker;
+mod queue;
 mod rules;
 mod target;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -32,8 +33,9 @@ use super::tls::ServiceTls;
 
 pub use picker::Picked;
 use picker::Picker;
-pub use rules::{Balance, BalanceKey, Ejection, HealthCheck, Retries, Retry, Rules, Timeouts};
-pub use target::{Failure, Flight, Place, ServiceState, Target, TargetState};
+pub use queue::{Place, Places};
+pub use rules::{Balance, BalanceKey, Ejection, HealthCheck, Queue, Retries, Retry, Rules, Timeouts};
+pub use target::{Failure, Flight, ServiceState, Target, TargetState};
 
 /// Idle connections to a service are closed after this, in time before most servers close them.
 const POOL_IDLE: Duration = Duration::from_secs(55);
@@ -113,21 +115,48 @@ impl Service {
         Self { tls, ..self }
     }
 
+    /// Has the addresses of the one before until names are looked up.
+    pub fn begin_with(&self, before: &Self) {
+        let before = before.targets.load();
+        self.place(|authority| {
+            let of_same = before.iter().filter(|target| target.host == authority.header);
+            Some(of_same.map(|target| target.address).collect())
+        });
+    }
+
     /// Looks its names up. Returns the names for which that failed; their last good addresses stay.
     pub fn refresh(&self, lookup: &dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>>) -> Vec<(Box<str>, io::Error)> {
+        let mut failed = Vec::new();
+        self.place(|authority| match lookup(&authority.host, authority.port) {
+            Ok(addresses) => Some(addresses),
+            Err(error) => {
+                failed.push((authority.host.clone(), error));
+                None
+            }
+        });
+        failed
+    }
+
+    /// One of its names stands for these addresses now. Whether that changes anything.
+    pub fn moved(&self, host: &str, addresses: &[IpAddr]) -> bool {
+        self.place(|authority| {
+            let with_port = |address: &IpAddr| SocketAddr::new(*address, authority.port);
+            (*authority.host == *host).then(|| addresses.iter().map(with_port).collect())
+        })
+    }
+
+    /// Gives each authority the addresses that are found for it, or leaves it those that it has. A target that stays is
+    /// not touched. Whether anything has changed.
+    fn place(&self, mut find: impl FnMut(&Authority) -> Option<Vec<SocketAddr>>) -> bool {
         let before = self.targets.load();
         let mut targets: Vec<Arc<Target>> = Vec::new();
-        let mut failed = Vec::new();
         for authority in &self.authorities {
-            match lookup(&authority.host, authority.port) {
-                Ok(addresses) => targets.extend(addresses.into_iter().map(|address| {
+            match find(authority) {
+                Some(addresses) => targets.extend(addresses.into_iter().map(|address| {
                     let known = before.iter().find(|old| old.address == address && old.host == authority.header);
                     known.cloned().unwrap_or_else(|| Arc::new(self.target(address, authority)))
                 })),
-                Err(error) => {
-                    targets.extend(before.iter().filter(|target| target.host == authority.header).cloned());
-                    failed.push((authority.host.clone(), error));
-                }
+                None => targets.extend(before.iter().filter(|target| target.host == authority.header).cloned()),
             }
         }
         let same = targets.len() == before.len() && targets.iter().zip(&**before).all(|(a, b)| Arc::ptr_eq(a, b));
@@ -135,12 +164,13 @@ impl Service {
             self.targets.store(Arc::new(targets));
             self.arrange(Instant::now());
         }
-        failed
+        !same
     }
 
-    /// Whether it has a name that can change its addresses.
-    pub fn has_names(&self) -> bool {
-        self.authorities.iter().any(|authority| authority.host.parse::<std::net::IpAddr>().is_err())
+    /// Its names, which can change their addresses.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let hosts = self.authorities.iter().map(|authority| &*authority.host);
+        hosts.filter(|host| host.parse::<IpAddr>().is_err())
     }
 
     fn target(&self, address: SocketAddr, authority: &Authority) -> Target {
@@ -283,21 +313,6 @@ pub const NO_AUTHORITIES: &str = "/dev/null";
 pub fn connector(kept: usize) -> TransportConnector {
     let options = ConnectorOptions { ca_file: Some(NO_AUTHORITIES.to_owned()), ..ConnectorOptions::new(kept) };
     TransportConnector::new(Some(options))
-}
-
-/// Looks a name up with the system's resolver; blocks.
-///
-/// # Errors
-/// When the name has no address, or the resolver fails.
-pub fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    use std::net::ToSocketAddrs;
-    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    addresses.sort();
-    addresses.dedup();
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    }
-    Ok(addresses)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::policy::standing::{Exile, Thresholds};
+use crate::telemetry::QueueMetrics;
 
 /// How a service is called.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Rules {
     pub retries: Retries,
     /// Most requests at the same time; `None`: no cap.
     pub max_requests: Option<usize>,
+    /// Whether requests beyond it wait; `None`: they do not.
+    pub queue: Option<Queue>,
 }
 
 /// Which target gets a request.
@@ -100,6 +103,17 @@ impl Ejection {
     }
 }
 
+/// How requests wait for a place.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// So many at most.
+    pub max: usize,
+    /// For so long at most.
+    pub timeout: Duration,
+    /// Their metrics.
+    pub metrics: QueueMetrics,
+}
+
 /// How targets are asked whether they are well.
 #[derive(Debug, Clone)]
 pub struct HealthCheck {
@@ -161,6 +175,7 @@ impl Rules {
             slow_start: Duration::from_secs(1),
             retries: Retries { attempts: 0, on: SmallVec::new(), budget: 0, backoff: None },
             max_requests: None,
+            queue: None,
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::policy::balance::hash;
 use crate::policy::retry::Budget;
 use crate::policy::standing::{Exile, Record, Standing, Thresholds};
 
+use super::queue::Places;
+
 /// One address of a service.
 #[derive(Debug)]
 pub struct Target {
@@ -83,8 +85,8 @@ impl Failure {
 /// What the process knows of a service as a whole.
 #[derive(Debug, Default)]
 pub struct ServiceState {
-    /// Requests that hold a place, where these are counted.
-    in_flight: AtomicUsize,
+    /// For requests, where these are counted.
+    pub places: Arc<Places>,
     /// Requests ever, where retries are counted against them.
     requests: AtomicU64,
     retries: Mutex<Budget>,
@@ -131,16 +133,6 @@ impl Flight {
 }
 
 impl Drop for Flight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A place among the requests that a service works on at the same time, free when this is dropped.
-#[derive(Debug)]
-pub struct Place(Arc<ServiceState>);
-
-impl Drop for Place {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
@@ -253,18 +245,6 @@ impl ServiceState {
 
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
-    }
-
-    /// Whether one of so many places is free now.
-    pub fn has_room(&self, max: usize) -> bool {
-        self.in_flight.load(Ordering::Relaxed) < max
-    }
-
-    /// A place among so many, if one is free.
-    pub fn enter(self: &Arc<Self>, max: usize) -> Option<Place> {
-        let count = |taken: usize| (taken < max).then_some(taken + 1);
-        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).ok()?;
-        Some(Place(Arc::clone(self)))
     }
 
     /// Counts a request, against which retries are counted.

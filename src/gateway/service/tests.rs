@@ -108,9 +108,31 @@ fn a_failed_lookup_keeps_the_last_good_addresses() {
 }
 
 #[test]
+fn a_name_that_moves_leaves_the_others_alone() {
+    let service = resolved(&[("a", 1), ("b", 1)], rules());
+    let before = target(&service, "b");
+    let moved = |last: &[u8]| service.moved("a", &last.iter().map(|last| at(*last).ip()).collect::<Vec<_>>());
+    assert!(moved(&[1, 2]));
+    assert_eq!(service.addresses(), [at(1), at(2), at(b'b')]);
+    assert!(!moved(&[1, 2]), "nothing has changed");
+    assert!(!service.moved("other", &[at(3).ip()]));
+    assert!(Arc::ptr_eq(&before, &target(&service, "b")), "what stays keeps its connections");
+}
+
+#[test]
+fn a_new_generation_keeps_addresses_that_nobody_knows_any_more() {
+    let before = resolved(&[("a", 1), ("b", 1)], rules());
+    let after = service_of(&[("b", 3), ("c", 1)], rules(), Some(&before));
+    let failed = after.refresh(&|_, _| Err(io::Error::other("no answer")));
+    assert_eq!((failed.len(), after.addresses()), (2, vec![at(b'b')]));
+    assert_eq!(target(&after, "b").weight, 3, "under the new rules");
+}
+
+#[test]
 fn only_names_can_change() {
-    assert!(!service(&["192.0.2.1", "::1"]).has_names());
-    assert!(service(&["192.0.2.1", "users.internal"]).has_names());
+    let names = |hosts: &[&str]| service(hosts).names().map(str::to_owned).collect::<Vec<_>>();
+    assert!(names(&["192.0.2.1", "::1"]).is_empty());
+    assert_eq!(names(&["192.0.2.1", "users.internal"]), ["users.internal"]);
 }
 
 #[test]
@@ -241,14 +263,4 @@ fn of_two_that_are_drawn_the_idler_is_taken() {
     drop(busy);
     let both = picked(&service, 100);
     assert!(both.contains('a') && both.contains('b'));
-}
-
-#[test]
-fn a_place_is_free_again_when_its_request_is_over() {
-    let state = Arc::<ServiceState>::default();
-    let first = state.enter(2).unwrap();
-    let _second = state.enter(2).unwrap();
-    assert!(state.enter(2).is_none());
-    drop(first);
-    assert!(state.enter(2).is_some());
 }

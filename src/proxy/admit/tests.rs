@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::key_source::KeySources;
+use crate::gateway::names::Resolver;
 use crate::gateway::tls::Entrance;
 use crate::gateway::{Surroundings, compile};
 use crate::policy::token::tests::signer;
@@ -57,7 +58,7 @@ fn state() -> State {
 /// A process with this configuration, whose names are all known.
 pub(in crate::proxy) fn state_of(config: &str) -> State {
     let telemetry = Arc::new(Telemetry::new("test", ""));
-    let lookup = |_: &str, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
+    let lookup = |_: &Resolver, _: &str, port| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
     let surroundings = Surroundings {
         telemetry: &telemetry,
         lookup: &lookup,

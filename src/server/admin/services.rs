@@ -22,6 +22,7 @@ fn describe_service(service: &Service) -> Value {
         "name": &*service.name,
         "in_flight": targets.iter().map(|target| target.state.in_flight()).sum::<usize>(),
         "max_requests": service.rules.max_requests,
+        "queued": service.state.places.waiting(),
         "panic": service.is_desperate(),
         "targets": targets.iter().map(|target| describe_target(target)).collect::<Vec<_>>(),
     })

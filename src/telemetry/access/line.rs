@@ -93,8 +93,10 @@ pub struct AccessLine<'a> {
     pub bytes_out: u64,
     /// To the last byte of the answer.
     pub total: Duration,
-    /// Of that, the gateway's own: until it had decided, without the next.
+    /// Of that, the gateway's own: until it had decided, without the next two.
     pub gateway: Duration,
+    /// Of that, waiting for a place of the service.
+    pub queue: Option<Duration>,
     /// Of that, receiving a body that is checked.
     pub request_body: Option<Duration>,
     /// Of that, from contacting the service first to the header of its reply.
@@ -206,6 +208,7 @@ impl AccessLine<'_> {
         for (field, start, time) in [
             (Field::Duration, ",\"duration_ms\":", Some(self.total)),
             (Field::Gateway, ",\"gateway_ms\":", Some(self.gateway)),
+            (Field::Queue, ",\"queue_ms\":", self.queue),
             (Field::RequestBody, ",\"request_body_ms\":", self.request_body),
             (Field::ServiceTime, ",\"service_ms\":", self.service_time),
             (Field::Response, ",\"response_ms\":", self.response),
@@ -278,6 +281,9 @@ impl AccessLine<'_> {
         word(out, " ", self.path.as_bytes());
         time(out, " ", self.total);
         time(out, " gateway=", self.gateway);
+        if let Some(took) = self.queue {
+            time(out, " queue=", took);
+        }
         if let Some(took) = self.request_body {
             time(out, " request_body=", took);
         }

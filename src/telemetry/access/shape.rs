@@ -64,6 +64,7 @@ pub enum Field {
     BytesOut,
     Duration,
     Gateway,
+    Queue,
     RequestBody,
     ServiceTime,
     Response,

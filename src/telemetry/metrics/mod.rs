@@ -12,8 +12,8 @@ use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, In
 
 use super::certificates::Handshake;
 use super::named::{
-    CHECK_RESULTS, LimitMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics,
-    WEBSOCKET_DIRECTIONS, WebsocketMetrics,
+    CHECK_RESULTS, LimitMetrics, QUEUE_REFUSALS, QueueMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES,
+    SERVICE_REPLIES, ServiceMetrics, WEBSOCKET_DIRECTIONS, WebsocketMetrics,
 };
 use super::outlet::Lost;
 use super::series::{Families, Inventory};
@@ -56,6 +56,9 @@ pub struct Telemetry {
     service_retries: IntCounterVec,
     service_ejections: IntCounterVec,
     service_checks: IntCounterVec,
+    service_queued: IntGaugeVec,
+    service_queue_seconds: HistogramVec,
+    service_queue_refusals: IntCounterVec,
     /// Addresses of a service's targets, by service, target as written, and what becomes of them.
     pub service_targets: IntGaugeVec,
     reloads: IntCounterVec,
@@ -204,6 +207,15 @@ impl Telemetry {
             retries: RETRY_RESULTS.map(|result| self.service_retries.with_label_values(&[name, result])),
             ejections: self.service_ejections.with_label_values(&[name]),
             checks: CHECK_RESULTS.map(|result| self.service_checks.with_label_values(&[name, result])),
+        }
+    }
+
+    /// The metrics of the requests that wait for a service.
+    pub fn queue(&self, service: &str) -> QueueMetrics {
+        QueueMetrics {
+            waiting: self.service_queued.with_label_values(&[service]),
+            seconds: self.service_queue_seconds.with_label_values(&[service]),
+            refusals: QUEUE_REFUSALS.map(|reason| self.service_queue_refusals.with_label_values(&[service, reason])),
         }
     }
 

@@ -16,6 +16,9 @@ const GATEWAY_BUCKETS: [f64; 11] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001,
 /// Seconds. A Redis near by answers in a fraction of a millisecond; nobody waits for one longer than its timeout.
 const STORE_BUCKETS: [f64; 10] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1];
 
+/// Seconds. Nobody should wait for long: what does is refused.
+const QUEUE_BUCKETS: [f64; 7] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0];
+
 impl Telemetry {
     /// Registers every metric. `version` and `revision` are shown by `tollgate_build_info`.
     pub fn new(version: &str, revision: &str) -> Self {
@@ -129,18 +132,21 @@ impl Telemetry {
                 &registry,
                 "tollgate_request_duration_seconds",
                 "From the end of the request's header to the end of the answer",
+                "route",
                 &REQUEST_BUCKETS,
             ),
             service_seconds: histograms(
                 &registry,
                 "tollgate_service_duration_seconds",
                 "From contacting the service to the header of its reply",
+                "route",
                 &REQUEST_BUCKETS,
             ),
             gateway_seconds: histograms(
                 &registry,
                 "tollgate_gateway_duration_seconds",
                 "From the end of the request's header to the decision, without receiving a checked body",
+                "route",
                 &GATEWAY_BUCKETS,
             ),
             route_info: int_gauges(&registry, "tollgate_route_info", "The service of a route", &["route", "service"]),
@@ -191,6 +197,25 @@ impl Telemetry {
                 "tollgate_service_health_checks_total",
                 "Health checks, by service and result",
                 &["service", "result"],
+            ),
+            service_queued: int_gauges(
+                &registry,
+                "tollgate_service_queued_requests",
+                "Requests that wait for a place of their service",
+                &["service"],
+            ),
+            service_queue_seconds: histograms(
+                &registry,
+                "tollgate_service_queue_duration_seconds",
+                "How long requests have waited for a place, also those that got none",
+                "service",
+                &QUEUE_BUCKETS,
+            ),
+            service_queue_refusals: counters(
+                &registry,
+                "tollgate_service_queue_refusals_total",
+                "Requests that got no place, because the queue was full (full) or they waited too long (timeout)",
+                &["service", "reason"],
             ),
             service_targets: int_gauges(
                 &registry,

@@ -9,6 +9,7 @@ use proptest::sample::Index;
 use tollgate::config::{Loading, load_text};
 use tollgate::gateway::Surroundings;
 use tollgate::gateway::key_source::KeySources;
+use tollgate::gateway::names::Resolver;
 use tollgate::server::{self, Source};
 use tollgate::telemetry::Telemetry;
 
@@ -206,7 +207,7 @@ fn a_fault_of_shape_alone_causes_no_other() {
 #[test]
 fn no_generation_comes_of_a_faulty_shape() {
     let telemetry = Telemetry::new("", "");
-    let lookup = |_: &str, _: u16| panic!("a name of a damaged configuration is looked up");
+    let lookup = |_: &Resolver, _: &str, _: u16| panic!("a name of a damaged configuration is looked up");
     for shape in SHAPES.iter() {
         let surroundings = Surroundings {
             telemetry: &telemetry,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tollgate::explain::request::{Body, Caller, Spoken, written};
 use tollgate::explain::{Explainer, Outcome, StoredKeys};
+use tollgate::gateway::names::Resolver;
 use tollgate::gateway::{Consumer, Surroundings};
 use tollgate::proxy::rehearse::{Message, Part};
 use tollgate::server::{Purpose, Source, check};
@@ -70,7 +71,7 @@ fn of_response(response: &Response) -> Seen {
 
 fn explainer(config: &str) -> Explainer {
     let telemetry = Arc::new(Telemetry::new("test", ""));
-    let lookup = |_: &str, _: u16| Ok(vec!["127.0.0.1:1".parse().unwrap()]);
+    let lookup = |_: &Resolver, _: &str, _: u16| Ok(vec!["127.0.0.1:1".parse().unwrap()]);
     let keys = tollgate::gateway::key_source::KeySources::default();
     let surroundings = Surroundings {
         telemetry: &telemetry,

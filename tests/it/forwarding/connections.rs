@@ -1,9 +1,13 @@
 //! Pooled connections to the service.
 
+use std::net::SocketAddr;
+use std::thread;
+
 use serde_json::json;
 
+use crate::process::instance::{Instance, config};
 use crate::raw::stage::Stage;
-use crate::support::client::request;
+use crate::support::client::{Client, request};
 use crate::support::origin::{Origin, Reply};
 
 fn routes() -> serde_json::Value {
@@ -30,6 +34,40 @@ fn connections_to_the_service_are_used_again() {
     assert_eq!(stage.origin.take().len(), 120);
     // A connection goes back into the pool a moment after its answer: a quick client may find it empty.
     assert!(stage.origin.connections() <= 40, "{} connections for 120 requests", stage.origin.connections());
+}
+
+/// Clients that keep their connections.
+const CLIENTS: usize = 16;
+
+/// All clients ask so often at the same time.
+fn ask_together(clients: &mut [Client], times: usize) {
+    thread::scope(|scope| {
+        for client in clients {
+            scope.spawn(move || {
+                for _ in 0..times {
+                    assert_eq!(client.ask(&request("GET", "/a", &[], b"")).unwrap().status, 200);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn no_worker_opens_connections_that_it_has() {
+    for workers in ["1", "2", "4"] {
+        let origin = Origin::json("{}");
+        let routes = json!([{"name": "a", "method": "GET", "gateway_path": "/a", "service": "origin"}]);
+        let file = config(origin.address(), json!({"defaults": {"auth": "public"}, "routes": routes}));
+        let gateway = Instance::start_with(&file, &["--threads", workers], &[]);
+        let connect = |address: SocketAddr| (0..CLIENTS).map(|_| Client::connect(address)).collect::<Vec<_>>();
+        let mut clients = connect(gateway.public);
+        ask_together(&mut clients, 20);
+        let warm = origin.connections();
+        ask_together(&mut clients, 2000 / CLIENTS);
+        let opened = origin.connections();
+        assert!(opened - warm <= 4, "{} new ones after {warm} with {workers} workers", opened - warm);
+        assert!(opened <= CLIENTS, "{opened} connections for {CLIENTS} clients with {workers} workers");
+    }
 }
 
 #[test]

@@ -3,14 +3,21 @@
 use http::header::HeaderValue;
 
 use crate::config::{self, Place, Report};
-use crate::gateway::service::{Balance, BalanceKey, Ejection, HealthCheck, Retries, Retry, Rules, Timeouts};
+use crate::gateway::service::{Balance, BalanceKey, Ejection, HealthCheck, Queue, Retries, Retry, Rules, Timeouts};
 use crate::policy::standing::{Exile, Thresholds};
+use crate::telemetry::Telemetry;
 
 /// Most retries of a request.
 const MAX_RETRIES: u32 = 5;
 
 /// What is written of a service, apart from where it is.
-pub(super) fn rules(service: &config::Service, place: &Place, report: &mut Report) -> Option<Rules> {
+pub(super) fn rules(
+    name: &str,
+    service: &config::Service,
+    place: &Place,
+    telemetry: &Telemetry,
+    report: &mut Report,
+) -> Option<Rules> {
     let timeouts = &service.timeouts;
     let ejection = ejection(&service.ejection, &place.clone().key("ejection"), report);
     let health = service.health.as_ref().map(|health| check(health, &place.clone().key("health"), report));
@@ -21,6 +28,7 @@ pub(super) fn rules(service: &config::Service, place: &Place, report: &mut Repor
             .by_itself()
             .help("leave the key out for no cap");
     }
+    let queue = queue(name, service, place, telemetry, report);
     let health = match health {
         Some(check) => Some(check?),
         None => None,
@@ -38,7 +46,31 @@ pub(super) fn rules(service: &config::Service, place: &Place, report: &mut Repor
         slow_start: service.slow_start.get(),
         retries,
         max_requests: service.max_requests.map(|max| max as usize),
+        queue,
     })
+}
+
+/// How requests wait for one of `max_requests`.
+fn queue(
+    name: &str,
+    service: &config::Service,
+    place: &Place,
+    telemetry: &Telemetry,
+    report: &mut Report,
+) -> Option<Queue> {
+    let written = service.queue.as_ref()?;
+    let at = place.clone().key("queue");
+    if service.max_requests.is_none() {
+        report
+            .error(at.clone(), "without `max_requests` nothing waits")
+            .on_key()
+            .given(place.clone().key("max_requests"))
+            .help("say how many requests the service works on at the same time");
+    }
+    if written.max == 0 {
+        report.error(at.key("max"), "no request fits into this queue").by_itself().help("leave `queue` out");
+    }
+    Some(Queue { max: written.max as usize, timeout: written.timeout.get(), metrics: telemetry.queue(name) })
 }
 
 fn balance(written: &config::Balance) -> Balance {

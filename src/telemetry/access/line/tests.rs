@@ -61,6 +61,7 @@ pub(in super::super) fn line() -> AccessLine<'static> {
         bytes_out: 12,
         total: Duration::from_micros(1_042),
         gateway: Duration::from_micros(7),
+        queue: None,
         request_body: None,
         service_time: Some(Duration::from_micros(900)),
         response: Some(Duration::from_micros(135)),
@@ -89,7 +90,7 @@ fn a_json_line_is_one_json_object_whatever_the_client_sent() {
     {
         assert_eq!(value[name].to_string(), expected, "{name}");
     }
-    for absent in ["consumer", "refused_by", "request_body_ms", "headers", "cause"] {
+    for absent in ["consumer", "refused_by", "queue_ms", "request_body_ms", "headers", "cause"] {
         assert!(value.get(absent).is_none(), "{absent}");
     }
 }
