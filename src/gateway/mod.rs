@@ -144,6 +144,8 @@ pub struct ConnectionLimits {
     pub header_timeout: Duration,
     /// Between requests.
     pub idle_timeout: Duration,
+    /// In which a client takes nothing of what is written to it.
+    pub write_timeout: Duration,
     /// Open connections, all together.
     pub max_connections: usize,
     /// Open connections of one address.

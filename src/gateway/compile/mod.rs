@@ -306,6 +306,7 @@ fn connection_limits(guard: &config::Guard) -> ConnectionLimits {
     ConnectionLimits {
         header_timeout: guard.header_timeout.get(),
         idle_timeout: guard.idle_timeout.get(),
+        write_timeout: guard.body_timeout.get(),
         max_connections: guard.max_connections as usize,
         max_per_address: guard.max_connections_per_address.map(|max| max as usize),
     }

@@ -352,7 +352,7 @@ impl Telemetry {
         for reason in ["total", "address", "leaving"] {
             telemetry.connections_refused.with_label_values(&[reason]);
         }
-        for deadline in ["idle", "header"] {
+        for deadline in ["idle", "header", "write"] {
             telemetry.connections_expired.with_label_values(&[deadline]);
         }
         for kind in ["consumer", "stranger", "overflow"] {
