@@ -152,6 +152,8 @@ pub struct ConnectionLimits {
     pub handshake_timeout: Duration,
     /// Between requests.
     pub idle_timeout: Duration,
+    /// In which a client takes nothing of what is written to it.
+    pub write_timeout: Duration,
     /// Open connections, all together.
     pub max_connections: usize,
     /// Open connections of one address.

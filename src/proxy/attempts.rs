@@ -83,13 +83,12 @@ pub fn end(exchange: &mut Exchange) {
 
 /// Begins an attempt: its target, and the peer with its deadlines.
 pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-    let route = Arc::clone(&super::admission(exchange)?.route);
-    let service = &route.service;
     if exchange.attempts.count == 0 {
-        exchange.attempts.due = route.timeouts.total.map(|total| Instant::now() + total);
-        if service.rules.retries.budget > 0 {
-            service.state.requested();
+        let route = &super::admission(exchange)?.route;
+        if route.service.rules.retries.budget > 0 {
+            route.service.state.requested();
         }
+        exchange.attempts.due = route.timeouts.total.map(|total| Instant::now() + total);
     }
     if let Some(pause) = exchange.attempts.pause.take() {
         tokio::time::sleep(pause).await;
@@ -97,12 +96,14 @@ pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Htt
     if exchange.attempts.is_over() {
         return Err(too_late());
     }
+    let admission = super::admission(exchange)?;
+    let service = &admission.route.service;
     let picked = service.pick(key(service, session, exchange), &exchange.attempts.tried).ok_or_else(|| {
         Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no target", service.name)).into_up()
     })?;
     let target = picked.target;
     let mut peer = Box::new(service.peer(&target));
-    set_timeouts(&mut peer.options, super::admission(exchange)?, exchange.attempts.due);
+    set_timeouts(&mut peer.options, admission, exchange.attempts.due);
     let now = exchange.started.elapsed();
     exchange.service.contacted.get_or_insert(now);
     exchange.service.attempted = Some(now);
@@ -208,21 +209,21 @@ fn send_again(exchange: &mut Exchange, error: &mut Error) {
 
 /// The header of a reply came. It is an error when the request is sent again for its status.
 pub fn replied(session: &mut Session, exchange: &mut Exchange, status: u16) -> Result<()> {
-    let service = service(exchange)?;
-    let Some(target) = exchange.target.clone() else { return Ok(()) };
+    let service = &super::admission(exchange)?.route.service;
+    let Some(target) = &exchange.target else { return Ok(()) };
     match service.rules.ejection.as_ref().is_some_and(|ejection| ejection.counts(status)) {
-        true => service.failed(&target, Failure::Status(status), Instant::now()),
-        false => service.succeeded(&target),
+        true => service.failed(target, Failure::Status(status), Instant::now()),
+        false => service.succeeded(target),
     }
-    if service.rules.retries.after(Retry::Status(status))
-        && is_safe(session, exchange)
-        && spend(&service, &mut exchange.attempts, Retry::Status(status))
-    {
-        service.metrics.replied(status);
-        exchange.attempt_failed(Fault::Status(status));
-        let mut error = Error::explain(SENT_AGAIN, format!("status {status}")).into_up();
-        error.set_retry(true);
-        return Err(error);
+    if service.rules.retries.after(Retry::Status(status)) && is_safe(session, exchange) {
+        let service = Arc::clone(service);
+        if spend(&service, &mut exchange.attempts, Retry::Status(status)) {
+            service.metrics.replied(status);
+            exchange.attempt_failed(Fault::Status(status));
+            let mut error = Error::explain(SENT_AGAIN, format!("status {status}")).into_up();
+            error.set_retry(true);
+            return Err(error);
+        }
     }
     passing(exchange, super::admission(exchange)?);
     Ok(())

@@ -10,7 +10,8 @@
 //! A connection with TLS shakes hands before that, counted already and within a deadline of its own (`tls`).
 //! In IDLE and HEADER an absolute deadline runs; a header that misses it is answered 408, an idle connection is
 //! closed. In BUSY the timeouts of body and service hold instead, and the [`Patience`](patience::Patience) with the
-//! service. The deadlines are those of the generation that was current when the connection came.
+//! service; a client that takes nothing of what is written for `write_timeout` is cut off. The deadlines are those of
+//! the generation that was current when the connection came.
 //!
 //! A connection that has become a WebSocket is ended here too, see `tunnel`.
 

@@ -3,6 +3,8 @@
 //! Deadlines are set to fractions of a second. A test asserts that the connection ends, and that it did not end before
 //! its deadline; how much later it may end is bounded by [`DEADLINE`] alone, so that a busy machine changes nothing.
 
+mod slow;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

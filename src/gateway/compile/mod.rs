@@ -333,6 +333,7 @@ fn connection_limits(guard: &config::Guard) -> ConnectionLimits {
         header_timeout: guard.header_timeout.get(),
         handshake_timeout: guard.handshake_timeout.get(),
         idle_timeout: guard.idle_timeout.get(),
+        write_timeout: guard.body_timeout.get(),
         max_connections: guard.max_connections as usize,
         max_per_address: guard.max_connections_per_address.map(|max| max as usize),
     }

@@ -111,6 +111,7 @@ mod tests {
             header_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(1),
+            write_timeout: Duration::from_secs(1),
             max_connections: total,
             max_per_address: per_address,
         }

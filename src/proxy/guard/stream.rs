@@ -18,7 +18,7 @@ use pingora::protocols::{
     UniqueID, UniqueIDType, tls::SslDigest,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::gateway::ConnectionLimits;
 
@@ -46,8 +46,9 @@ pub struct Guarded {
     timer: Option<Pin<Box<Sleep>>>,
     /// Where the connection has become a WebSocket.
     tunnel: Option<Box<Tunnel>>,
-    /// The client does not take what is written.
-    stalled: bool,
+    /// While the client does not take what is written: how long it still may. pingora has a timeout for pieces of a
+    /// body, and none for headers, nor for the rest in its buffer.
+    stall: Option<Pin<Box<Sleep>>>,
     state: Arc<State>,
 }
 
@@ -100,7 +101,7 @@ impl Guarded {
             due: Instant::now(),
             timer: None,
             tunnel: None,
-            stalled: false,
+            stall: None,
             state,
         }
     }
@@ -128,14 +129,18 @@ impl Guarded {
         Poll::Ready(())
     }
 
-    /// What came of a write to the client: the time that it takes is not its service's.
-    fn taken(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_pending() {
-            self.stalled = true;
-        } else if std::mem::take(&mut self.stalled) {
-            self.watch.patience.restart();
+    /// What came of a write to the client: the time that it takes is not its service's, and it has an end.
+    fn taken<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            if self.stall.take().is_some() {
+                self.watch.patience.restart();
+            }
+            return written;
         }
-        written
+        let limit = self.arrival.limits.write_timeout;
+        ready!(self.stall.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(context));
+        self.state.telemetry.connections_expired.with_label_values(&["write"]).inc();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 
     /// The WebSocket that the connection has become, from the header of its 101 on.
@@ -287,7 +292,7 @@ impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Some(mut tunnel) = self.settle() else {
             let written = Pin::new(&mut self.io).poll_write(context, bytes);
-            return self.taken(written);
+            return self.taken(written, context);
         };
         let written = match tunnel.stage {
             Stage::Open => Pin::new(&mut self.io).poll_write(context, bytes),
@@ -302,7 +307,11 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        match self.watch.now().0 {
+            Phase::Tunnel => flushed,
+            Phase::Idle | Phase::Header | Phase::Busy => self.taken(flushed, context),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -319,7 +328,7 @@ impl AsyncWrite for Guarded {
             return self.poll_write(context, first.map_or(&[], |slice| slice));
         }
         let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
-        self.taken(written)
+        self.taken(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -124,7 +124,9 @@ fn continued(traces: &Traces, headers: &HeaderMap, peer: Peer) -> Option<Tracepa
 
 /// The `tracestate` of the trace that is continued.
 fn state(traces: &Traces, headers: &HeaderMap, peer: Peer) -> Option<HeaderValue> {
-    continued(traces, headers, peer).and_then(|_| tracestate(headers))
+    // First, since most requests have none, and the trace's own header was read before.
+    let state = tracestate(headers)?;
+    continued(traces, headers, peer).map(|_| state)
 }
 
 /// Tells a service which span asks it, in place of what the client said. Where there are no traces its word passes.

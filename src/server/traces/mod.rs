@@ -233,7 +233,5 @@ impl Sender {
 
 /// Up to a quarter of a time.
 fn jitter(of: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one(0) % 250;
-    of.mul_f64(random as f64 / 1000.0)
+    of.mul_f64(fastrand::f64() / 4.0)
 }

@@ -377,7 +377,7 @@ impl Telemetry {
         for result in [ReloadResult::Published, ReloadResult::Refused] {
             telemetry.certificate_reloads.with_label_values(&[result.label()]);
         }
-        for deadline in ["idle", "header"] {
+        for deadline in ["idle", "header", "write"] {
             telemetry.connections_expired.with_label_values(&[deadline]);
         }
         for kind in ["consumer", "stranger", "overflow"] {
