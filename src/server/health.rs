@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::gateway::service::HealthCheck;
-use crate::gateway::{Service, Target, connector};
+use crate::gateway::{Service, Target, connector, tls};
 use crate::proxy::State;
 
 /// How often it is looked whether something is due.
@@ -95,7 +95,10 @@ async fn check(
 ) -> Result<(), String> {
     let request = question(health, target).map_err(|_| "request".to_owned())?;
     let peer = service.peer(target);
-    let stream = connector.new_stream(&peer).await.map_err(|_| "connect".to_owned())?;
+    let stream = connector.new_stream(&peer).await.map_err(|error| {
+        let cause = tls::cause(&error.to_string());
+        cause.map_or_else(|| "connect".to_owned(), |cause| format!("connect: {cause}"))
+    })?;
     let mut session = HttpSession::new_with_options(stream, &peer);
     session.write_request_header(Box::new(request)).await.map_err(|_| "reset".to_owned())?;
     for _ in 0..=MAX_INTERIM {

@@ -19,6 +19,9 @@ use super::certificate::{Certificate, certificates};
 use super::names::Names;
 use super::{Fault, File, Read};
 
+/// The protocols that are spoken over TLS, best first.
+const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+
 /// How clients come in through a listener.
 #[derive(Debug, Clone)]
 pub enum Entrance {
@@ -240,24 +243,18 @@ fn load(terms: &Terms, tickets: Option<&Arc<dyn ProducesTickets>>, read: Read<'_
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
-    // Of what a client offers, the strongest suite: its own order is only a preference.
-    config.ignore_client_order = true;
-    config.alpn_protocols = protocols();
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match tickets {
         Some(tickets) => config.ticketer = Arc::clone(tickets),
         None => config.send_tls13_tickets = 0,
     }
+    // Of what a client offers, the strongest suite: its own order is only a preference.
+    config.ignore_client_order = true;
     let mut of_files = [0; 32];
     of_files.copy_from_slice(digest.into_inner().finish().as_ref());
     let asks_clients = terms.clients.is_some();
     Ok(Loaded { config: Arc::new(config), certificates, asks_clients, names, digest: of_files })
-}
-
-/// What may be spoken over TLS, best first, as ALPN names it. What client and server have agreed on is for the stream to
-/// say (`selected_alpn_proto`).
-fn protocols() -> Vec<Vec<u8>> {
-    vec![b"http/1.1".to_vec()]
 }
 
 fn verifier(

@@ -17,7 +17,7 @@ const OF_THE_CERTIFICATE: [&str; 1] = ["cert_revocation"];
 
 /// How testssl.sh judges a listener: severity and text of each finding.
 fn audit(authority: &Authority, port: u16) -> HashMap<String, (String, String)> {
-    let findings = authority.written("findings.json", "").with_file_name("found.json");
+    let findings = authority.file().with_file_name("findings.json");
     let mut program = Command::new("testssl");
     // Protocols, the order of suites, forward secrecy, what the server shows, and every known weakness.
     program.args(["--protocols", "--server-preference", "--fs", "--server-defaults", "--vulnerable"]);

@@ -8,8 +8,9 @@ use std::thread;
 
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
 
-use crate::process::instance::eventually;
+use crate::process::instance::{self, Instance, eventually};
 use crate::support::client::fetch;
 use crate::support::gateway::Gateway;
 use crate::support::pki::{Authority, Life, Pair};
@@ -156,4 +157,38 @@ fn a_service_gets_the_certificate_of_the_gateway_also_a_renewed_one() {
     assert_eq!(fetch(without.address(), "/asked").status, 502);
     let line = without.printed(|line| line.contains("\"status\":502")).unwrap();
     assert!(line.contains("it refuses the gateway's certificate"), "{line}");
+}
+
+#[test]
+fn checks_and_requests_go_to_none_but_the_right_certificate() {
+    let (known, unknown) = (Authority::new(), Authority::new());
+    let names = ["localhost", "secure.test"];
+    let (good, bad) = (Secure::start(&known.server(&names), None), Secure::start(&unknown.server(&names), None));
+    let targets = [&good, &bad].map(|secure| json!({ "address": secure.address.to_string() }));
+    let gateway = Instance::start(&instance::config(
+        good.address,
+        json!({
+            "services": { "secure": {
+                "targets": targets,
+                "tls": { "ca": known.file(), "server_name": "secure.test" },
+                "health": { "path": "/", "interval": "500ms", "timeout": "500ms", "healthy": 1, "unhealthy": 1 },
+            } },
+            "routes": [{ "name": "asked", "method": "GET", "gateway_path": "/asked", "service": "secure", "auth": "public" }],
+        }),
+    ));
+    let states = || {
+        let answer = gateway.operator("GET", "/services", &[]);
+        let services: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let targets = services[0]["targets"].as_array().expect("targets").clone();
+        [&good, &bad].map(|secure| {
+            let is_it = |target: &&Value| target["address"] == secure.address.to_string();
+            targets.iter().find(is_it).expect("the target")["state"].as_str().expect("a state").to_owned()
+        })
+    };
+    assert!(eventually(|| states() == ["up", "unhealthy"]), "{:?}", states());
+    gateway.logged("check=connect: its certificate is of an unknown authority");
+    for _ in 0..10 {
+        let answer = fetch(gateway.public, "/asked");
+        assert_eq!((answer.status, answer.text()), (200, "secure.test 0".to_owned()));
+    }
 }
