@@ -287,6 +287,10 @@ impl Occasion for Rehearsing {
         false
     }
 
+    fn may_mirror(&self) -> bool {
+        false
+    }
+
     fn lead(&self, peer: &mut HttpPeer) {
         peer._address = self.service.clone().into();
     }

@@ -47,8 +47,11 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
     };
     Inventory {
         routes: routes().map(|route| &*route.name).chain(beside).map(Into::into).collect(),
-        routed: routes().map(|route| (route.name.clone(), route.service.name.clone())).collect(),
+        routed: routes()
+            .flat_map(|route| route.services().map(|service| (route.name.clone(), service.name.clone())))
+            .collect(),
         websockets: named(routes().filter(|route| route.websocket.is_some())),
+        mirrored: named(routes().filter(|route| route.mirror.is_some())),
         observed_contracts: named(routes().filter(|route| route.observes())),
         observed_conditions: observed_conditions(of.routes),
         // A limit of a plan holds on every route of its consumers.
