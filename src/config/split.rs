@@ -68,7 +68,8 @@ impl JsonSchema for RouteService {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let weights = generator.subschema_for::<IndexMap<String, u32>>();
+        let weight = generator.subschema_for::<u32>();
+        let weights = json_schema!({ "type": "object", "additionalProperties": weight, "minProperties": 1 });
         json_schema!({ "anyOf": [{ "type": "string" }, weights] })
     }
 }

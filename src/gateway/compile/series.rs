@@ -47,9 +47,8 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
     };
     Inventory {
         routes: routes().map(|route| &*route.name).chain(beside).map(Into::into).collect(),
-        routed: routes()
-            .flat_map(|route| route.services().map(|service| (route.name.clone(), service.name.clone())))
-            .collect(),
+        // One for each route, so that queries can look a route's service up: several share a label.
+        routed: routes().map(|route| (route.name.clone(), service_names(route).into())).collect(),
         websockets: named(routes().filter(|route| route.websocket.is_some())),
         mirrored: named(routes().filter(|route| route.mirror.is_some())),
         observed_contracts: named(routes().filter(|route| route.observes())),
@@ -71,6 +70,10 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
         violations: ViolationKind::COUNT,
         token_faults: TokenFault::COUNT,
     }
+}
+
+fn service_names(route: &Route) -> String {
+    route.services().map(|service| &*service.name).collect::<Vec<_>>().join(",")
 }
 
 fn named<'a>(routes: impl Iterator<Item = &'a Arc<Route>>) -> Names {
