@@ -46,11 +46,11 @@ pub fn nth_of(key: u64, weights: impl Iterator<Item = u32> + Clone) -> usize {
     let total: u64 = weights.clone().map(u64::from).sum();
     // Below the total, as the key is below 2^64.
     let point = ((u128::from(mixed(key)) * u128::from(total)) >> 64) as u64;
-    let ends = weights.scan(0, |end: &mut u64, weight| {
+    let mut ends = weights.scan(0, |end: &mut u64, weight| {
         *end += u64::from(weight);
         Some(*end)
     });
-    ends.into_iter().position(|end| point < end).unwrap_or_default()
+    ends.position(|end| point < end).unwrap_or_default()
 }
 
 /// How much a key prefers a target; it belongs to the one that it prefers most. Both are hashes.
