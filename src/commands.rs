@@ -53,7 +53,7 @@ pub fn table(gateway: &Gateway) -> String {
             methods.join(","),
             route.host.as_deref().unwrap_or("*").to_owned(),
             route.gateway_path.to_string(),
-            route.service.name.to_string(),
+            route.service_text(),
             route.service_path_text.to_string(),
             access.to_owned(),
             route.conditions().collect::<Vec<_>>().join(","),

@@ -11,12 +11,15 @@
 mod authorisation;
 mod basic;
 mod caller;
+mod compression;
+mod cors;
 mod damage;
 mod decode;
 mod forward_auth;
 mod jwt;
 mod load;
 mod mask;
+mod mirror;
 mod place;
 mod report;
 mod resolver;
@@ -25,6 +28,7 @@ mod schema;
 mod schema_files;
 mod service;
 mod serving;
+mod split;
 mod tls;
 mod traces;
 mod values;
@@ -38,10 +42,13 @@ use serde::{Deserialize, Serialize};
 pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
 pub use basic::{Basic, Hidden, Password};
 pub use caller::{ApiKey, Authenticator, Certificate, ClientCertificate, Consumer, KeyHash, Plan};
+pub use compression::{Coding, Compressing, CompressingRules, Level};
+pub use cors::{Cors, CorsRules};
 pub use decode::{Fault, decode};
 pub use forward_auth::ForwardAuth;
 pub use jwt::{Algorithm, Jwt};
 pub use load::{Damaged, Loaded, Loading, load, load_text};
+pub use mirror::Mirror;
 pub use place::{On, Place, Step};
 pub use report::{Color, Problem, Report, Severity, Sources, Spot, suggest};
 pub use resolver::Resolver;
@@ -56,6 +63,7 @@ pub use serving::{
     AccessField, AccessFormat, AccessLines, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, Log,
     LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,
 };
+pub use split::RouteService;
 pub use tls::{CertificateFiles, ClientAuth, ListenerTls, RedirectHttps, ServiceTls, TlsVersion};
 pub use traces::{Compression, Errors, Parent, Traces};
 pub use values::{

@@ -6,8 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authorisation::{Allow, Modes};
+use super::compression::Compressing;
+use super::cors::Cors;
+use super::mirror::Mirror;
 use super::schema;
 use super::serving::AccessLines;
+use super::split::RouteService;
 use super::values::{self, Duration, FieldName, LimitBy, Parameters, Rate, Size};
 use super::websocket::Websocket;
 
@@ -28,6 +32,10 @@ pub struct Defaults {
     /// Networks whose clients no route lets through; those of a route's own list come on top.
     #[schemars(with = "Option<Vec<String>>")]
     pub deny_addresses: Option<Vec<IpNet>>,
+    /// Pages of other origins. See `cors` of a route.
+    pub cors: Option<Cors>,
+    /// Which replies are compressed. See `compression` of a route.
+    pub compression: Option<Compressing>,
 }
 
 /// Who may call a route.
@@ -92,8 +100,12 @@ pub struct Route {
     pub host: Option<String>,
     /// The path clients call, a template: `/users/{id}`, `/files/{*rest}`.
     pub gateway_path: String,
-    /// Name of the service.
-    pub service: String,
+    /// Name of the service; or a mapping of names to weights, such as `{ stable: 95, canary: 5 }`: each consumer, or
+    /// where nobody is known each client address, goes to one of them and stays there.
+    pub service: RouteService,
+    /// A second service that gets copies of requests, for whose replies nobody waits.
+    #[serde(default)]
+    pub mirror: Option<Mirror>,
     /// The path the service gets, a template; absent: the gateway path.
     #[serde(default)]
     pub service_path: Option<String>,
@@ -145,6 +157,10 @@ pub struct Route {
     #[serde(default)]
     #[schemars(with = "Option<Vec<String>>")]
     pub deny_addresses: Option<Vec<IpNet>>,
+    /// Pages of other origins that may read its answers, instead of those in `defaults`. `false`: none by the gateway,
+    /// and what the service says of it passes.
+    #[serde(default)]
+    pub cors: Option<Cors>,
     /// Limits of this route, beside those of the consumer's plan.
     #[serde(default)]
     pub limits: Vec<RouteLimit>,
@@ -157,6 +173,9 @@ pub struct Route {
     /// How long the service may be silent here, instead of what it says itself.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
+    /// Which replies are compressed for clients that take it, instead of what `defaults` say. `true`: those that shrink.
+    #[serde(default)]
+    pub compression: Option<Compressing>,
     /// Changes to the headers the service gets.
     #[serde(default)]
     pub request_headers: RequestHeaderChanges,

@@ -100,6 +100,8 @@ pub struct Guard {
     pub body_memory: Size,
     /// Temporary files of uploads, all requests together.
     pub upload_disk: Size,
+    /// What compresses replies, all together; beyond it replies pass as they are.
+    pub compression_memory: Size,
     /// Where these files are made: a directory on a disk, not in memory. Default: the system's for temporary files.
     pub upload_dir: Option<String>,
     /// Requests of one address, before authentication. Approximate (see `policy::flood`). Off unless said.
@@ -120,6 +122,7 @@ impl Default for Guard {
             uri_bytes: Size::from_kib(8),
             body_memory: Size::from_kib(256 * 1024),
             upload_disk: Size::from_kib(4 * 1024 * 1024),
+            compression_memory: Size::from_kib(256 * 1024),
             upload_dir: None,
             flood: None,
         }

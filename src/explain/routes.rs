@@ -92,7 +92,7 @@ pub fn chosen(route: &Route, asked: &Asked) -> Chosen {
         name: route.name.to_string(),
         written: written(route),
         reasons,
-        service: route.service.name.to_string(),
+        service: route.service_text(),
         observes: route.observes(),
         websocket: route.websocket.is_some(),
     }

@@ -15,6 +15,7 @@ pub mod password;
 pub mod router;
 pub mod service;
 mod service_path;
+pub mod split;
 pub mod template;
 pub mod tls;
 pub mod token;
@@ -33,7 +34,9 @@ use ipnet::IpNet;
 
 use crate::policy::authenticate::{KeyPlace, Keyring, Part};
 use crate::policy::authorise::{Authorisation, Caller, Condition};
+use crate::policy::coding::Compression;
 use crate::policy::contract::{Contract, ReplyModel};
+use crate::policy::cors::Cors;
 use crate::policy::flood::Flood;
 use crate::policy::headers::{AllowList, HeaderEdits};
 use crate::policy::limit::{Limit, Mark, Subject};
@@ -41,14 +44,15 @@ use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
 use crate::policy::token::claim;
 use crate::policy::websocket::Origins;
-use crate::telemetry::{Inventory, Lines, RouteMetrics, Shape, WebsocketMetrics};
+use crate::telemetry::{Inventory, Lines, MirrorMetrics, RouteMetrics, Shape, WebsocketMetrics};
 
 pub use compile::{Resolve, Surroundings, compile, judge, openapi};
 pub use limit_counters::LimitCounters;
 pub use names::lookup;
 pub use router::Router;
-pub use service::{HostHeader, NO_AUTHORITIES, Service, Target, Timeouts, connector};
+pub use service::{HostHeader, NO_AUTHORITIES, Service, Target, Timeouts, connector, connector_options};
 pub use service_path::{ServicePath, Value as ServicePathValue};
+pub use split::Split;
 
 /// The methods that a route may declare. CONNECT and TRACE are not among them: a gateway has no use for either, and
 /// both tunnel or reflect what nobody checked.
@@ -111,6 +115,8 @@ pub struct Gateway {
     pub unmatched: RouteMetrics,
     /// The API's description, where it is served.
     pub docs: Option<docs::Docs>,
+    /// Which pages of other origins may read what is answered to requests without a route.
+    pub cors: Option<Arc<Cors>>,
     /// How long requests may take after SIGTERM.
     pub drain_timeout: Duration,
 }
@@ -173,6 +179,8 @@ pub struct RequestLimits {
     pub body_timeout: Duration,
     /// All bodies under check, in bytes.
     pub body_memory: u64,
+    /// All compressors of replies, in bytes.
+    pub compression_memory: u64,
 }
 
 /// Where the files of uploads are kept while they are checked and sent on.
@@ -196,8 +204,12 @@ pub struct Route {
     pub gateway_path: Box<str>,
     /// The service path as written, or the gateway path.
     pub service_path_text: Box<str>,
-    /// The service behind it.
+    /// The service behind it; the first of several, of which a request has one once its caller is known.
     pub service: Arc<Service>,
+    /// The services that its callers are shared out to, where there are several.
+    pub split: Option<Box<Split>>,
+    /// A second service that gets copies of its requests.
+    pub mirror: Option<Arc<Mirror>>,
     /// The path the service gets.
     pub service_path: ServicePath,
     /// Index of the path parameter that the service's targets are chosen by, if they are.
@@ -214,6 +226,10 @@ pub struct Route {
     pub access: Access,
     /// What is asked of them besides; `None`: nothing.
     pub authorisation: Option<Box<Authorisation>>,
+    /// Which pages of other origins may read its answers; `None`: what the service says of it passes.
+    pub cors: Option<Arc<Cors>>,
+    /// Which replies are compressed; `None`: none.
+    pub compression: Option<Arc<Compression>>,
     /// Names of the authenticators that find the caller, in the order of the file.
     pub authenticators: Vec<Box<str>>,
     /// Where any authenticator of the gateway looks for a key that this route's service must not see.
@@ -254,10 +270,34 @@ impl Route {
         self.modes.contract == Mode::Observe
     }
 
+    /// The services that its requests go to.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        let arms = self.split.as_ref().map_or(&[][..], |split| split.arms());
+        let one = arms.is_empty().then_some(&self.service);
+        one.into_iter().chain(arms.iter().map(|arm| &arm.route.service))
+    }
+
+    /// Its service as operators read it: `users`, or `stable 95, canary 5`.
+    pub fn service_text(&self) -> String {
+        let Some(split) = &self.split else { return self.service.name.to_string() };
+        let one = |arm: &split::Arm| format!("{} {}", arm.route.service.name, arm.weight);
+        split.arms().iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
     /// What it asks of addresses and callers, by the keys of the configuration.
     pub fn conditions(&self) -> impl Iterator<Item = &'static str> {
         self.authorisation.iter().flat_map(|rules| rules.stated()).map(Condition::word)
     }
+}
+
+/// A second service that gets copies of a route's requests.
+pub struct Mirror {
+    /// The service.
+    pub service: Arc<Service>,
+    /// Its share of the requests.
+    pub millionths: u32,
+    /// What becomes of the copies.
+    pub metrics: MirrorMetrics,
 }
 
 /// How a route takes WebSockets.

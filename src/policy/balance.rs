@@ -40,6 +40,19 @@ fn mixed(mut value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// The one among several with these weights that a key belongs to: each has a part of all keys, in this order. Without
+/// any weight it is the first.
+pub fn nth_of(key: u64, weights: impl Iterator<Item = u32> + Clone) -> usize {
+    let total: u64 = weights.clone().map(u64::from).sum();
+    // Below the total, as the key is below 2^64.
+    let point = ((u128::from(mixed(key)) * u128::from(total)) >> 64) as u64;
+    let mut ends = weights.scan(0, |end: &mut u64, weight| {
+        *end += u64::from(weight);
+        Some(*end)
+    });
+    ends.position(|end| point < end).unwrap_or_default()
+}
+
 /// How much a key prefers a target; it belongs to the one that it prefers most. Both are hashes.
 pub fn preference(key: u64, target: u64, weight: u32) -> f64 {
     // 53 bits make a number above 0 and below 1; its logarithm is below 0.
@@ -128,6 +141,24 @@ mod tests {
                 let (old, new) = (owner(key, &before), owner(key, &after));
                 prop_assert!(old == new || new == after[grown].0);
             }
+        }
+    }
+
+    #[test]
+    fn keys_are_shared_out_by_weight_and_stay_where_more_weight_goes() {
+        let of = |weights: [u32; 3], key: u32| nth_of(hash(&key.to_le_bytes()), weights.into_iter());
+        for weights in [[95, 5, 0], [1, 1, 2], [0, 0, 7], [u32::MAX, u32::MAX, u32::MAX]] {
+            let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+            for (at, weight) in weights.into_iter().enumerate() {
+                let here = (0..20_000).filter(|key| of(weights, *key) == at).count() as f64 / 20_000.0;
+                let share = f64::from(weight) / total;
+                assert!((here - share).abs() < 0.015 && (weight > 0 || here == 0.0), "{weights:?} {at}: {here}");
+            }
+        }
+        assert_eq!(of([0, 0, 0], 7), 0);
+        for key in 0..20_000 {
+            let (before, after) = (of([95, 5, 0], key), of([80, 20, 0], key));
+            assert!(before == 0 || after == 1, "{key} leaves the service whose weight grows");
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
 use smallvec::SmallVec;
 
 /// `X-Consumer-Name`: who calls.
@@ -23,13 +23,16 @@ pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host
 /// `X-Forwarded-Proto`: `http` or `https`.
 pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// `X-Tollgate-Mirrored`: this is a copy, for whose reply nobody waits.
+pub const MIRRORED: HeaderName = HeaderName::from_static("x-tollgate-mirrored");
+
 /// Prefixes of the names that only the gateway may send to a service.
 const OWN_PREFIXES: [&str; 2] = ["x-consumer-", "x-forwarded-"];
 
 /// Further names that only the gateway may send to a service. `Forwarded` is RFC 7239's; the others are spellings
 /// that services are known to believe.
-const OWN_NAMES: [&str; 6] =
-    ["forwarded", "x-real-ip", "x-client-ip", "x-original-url", "x-rewrite-url", "x-request-id"];
+const OWN_NAMES: [&str; 7] =
+    ["forwarded", "x-real-ip", "x-client-ip", "x-original-url", "x-rewrite-url", "x-request-id", "x-tollgate-mirrored"];
 
 /// Fields of an answer that describe its body; they stay when a route hides its service's headers.
 const REPRESENTATION: [HeaderName; 6] = [
@@ -207,6 +210,15 @@ pub fn response_hop_by_hop(headers: &HeaderMap) -> SmallVec<[HeaderName; 2]> {
     ending
 }
 
+/// Says in an answer that it varies by a field of the request, unless it says so already.
+pub fn vary_by(headers: &mut HeaderMap, name: HeaderName) {
+    let mut said = headers.get_all(VARY).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let known = |said: &[u8]| said == b"*" || said.eq_ignore_ascii_case(name.as_str().as_bytes());
+    if !said.any(|said| known(said.trim_ascii())) {
+        headers.append(VARY, HeaderValue::from(name));
+    }
+}
+
 /// Names of an answer's fields that do not describe its body.
 pub fn beyond_representation(headers: &HeaderMap) -> Vec<HeaderName> {
     headers.keys().filter(|name| !REPRESENTATION.contains(name)).cloned().collect()
@@ -258,6 +270,25 @@ mod tests {
             let headers: HeaderMap =
                 values.iter().map(|value| (CONNECTION, HeaderValue::from_bytes(value.as_bytes()).unwrap())).collect();
             assert_eq!(check_connection(&headers), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_answer_varies_by_is_said_once() {
+        for (said, expected) in [
+            (&[][..], &["origin"][..]),
+            (&["accept"], &["accept", "origin"]),
+            (&["accept, Origin"], &["accept, Origin"]),
+            (&["accept", "origin"], &["accept", "origin"]),
+            (&["*"], &["*"]),
+            (&["x-origin"], &["x-origin", "origin"]),
+        ] {
+            let mut headers: HeaderMap = HeaderMap::new();
+            for value in said {
+                headers.append(VARY, HeaderValue::from_static(value));
+            }
+            vary_by(&mut headers, http::header::ORIGIN);
+            assert_eq!(headers.get_all(VARY).iter().collect::<Vec<_>>(), expected, "{said:?}");
         }
     }
 

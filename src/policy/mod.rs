@@ -29,6 +29,10 @@ pub mod retry;
 
 pub mod headers;
 
+pub mod cors;
+
+pub mod coding;
+
 pub mod mode;
 
 pub mod trace_context;

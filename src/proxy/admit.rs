@@ -16,6 +16,7 @@ mod here;
 mod message;
 mod observe;
 mod password;
+mod preflight;
 mod redirect;
 pub(super) mod shared;
 mod stored;
@@ -117,6 +118,8 @@ pub enum Decision {
     Options(HeaderValue),
     /// It is sent to this address.
     Redirect(HeaderValue),
+    /// It is answered with what pages of its origin may do here.
+    Preflight(HeaderMap),
     /// It is answered with a page of the API's description.
     Page(docs::Answer),
 }
@@ -200,6 +203,10 @@ pub(super) async fn admit_on(
         exchange.trail.asked = Asked::Docs;
         return page(docs, &parts.method, &path, &parts.headers);
     }
+    // Before credentials, which browsers do not send with it.
+    if let Some(answer) = preflight::answer(&gateway, host, &path, parts, exchange)? {
+        return Ok(Decision::Preflight(answer));
+    }
     let found = match find(&gateway, host, &parts.method, &path) {
         Ok(found) => found,
         Err(Found::Rejection(rejection)) => return Err(rejection),
@@ -207,8 +214,6 @@ pub(super) async fn admit_on(
     };
     let route = found.route;
     exchange.trail.route = Some(Arc::clone(route));
-    let path_key = route.path_key.and_then(|index| found.captures.get(index));
-    exchange.attempts.path_key = path_key.map(|value| hash(decode_segment(value).as_bytes()));
     // Before credentials: an address that may not call learns nothing about them.
     authorise::address(route, exchange)?;
     // A page elsewhere that uses its visitor's credentials has no use for what they say.
@@ -227,6 +232,9 @@ pub(super) async fn admit_on(
         }
     };
     authorise::caller(route, exchange)?;
+    let route = settled(route, exchange);
+    let path_key = route.path_key.and_then(|index| found.captures.get(index));
+    exchange.attempts.path_key = path_key.map(|value| hash(decode_segment(value).as_bytes()));
     // Before limits: a request that its service has no place for spends none.
     queue::check_room(&route.service)?;
     let began = exchange.step_begins().filter(|_| state.shared.is_some());
@@ -261,6 +269,15 @@ fn handshake(route: &Route, request: &Request<'_>, exchange: &Exchange) -> Resul
         return Err(Rejection::Origin);
     }
     Ok(Some(handshake))
+}
+
+/// The route to the service that the caller's requests go to. It has that one from here on: its retries too.
+fn settled<'g>(route: &'g Arc<Route>, exchange: &mut Exchange) -> &'g Arc<Route> {
+    let Some(split) = &route.split else { return route };
+    let caller = exchange.trail.consumer.as_ref().map(|consumer| consumer.name.as_bytes());
+    let Some(chosen) = split.choose(caller.unwrap_or(exchange.client.as_bytes())) else { return route };
+    exchange.trail.route = Some(Arc::clone(chosen));
+    chosen
 }
 
 /// Who is there, and what the request is called.

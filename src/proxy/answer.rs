@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -42,12 +42,11 @@ pub async fn reject(session: &mut Session, exchange: &mut Exchange, rejection: &
     write(session, header, body).await
 }
 
-/// Answers an OPTIONS request for a path whose routes do not declare the method.
+/// Answers an OPTIONS request that goes to no service with these fields.
 ///
 /// # Errors
 /// When the client cannot be written to.
-pub async fn options(session: &mut Session, exchange: &mut Exchange, allow: HeaderValue) -> Result<()> {
-    let headers = [(ALLOW, allow)].into_iter().collect();
+pub async fn options(session: &mut Session, exchange: &mut Exchange, headers: HeaderMap) -> Result<()> {
     let header = built(StatusCode::NO_CONTENT.as_u16(), headers, exchange.id.value(), 0)?;
     write(session, header, Bytes::new()).await
 }
@@ -79,14 +78,22 @@ pub struct Prepared {
     id: RequestId,
     trace: Option<TraceId>,
     limits: Fields,
+    /// What pages of other origins may do with it.
+    cors: HeaderMap,
 }
 
 impl Prepared {
     /// Takes down what an answer needs.
     pub fn of(session: &Session, exchange: &Exchange) -> Self {
+        let request = session.req_header();
+        let mut cors = HeaderMap::new();
+        if let Some(rules) = exchange.cors() {
+            rules.say(&request.method, &request.headers, &mut cors);
+        }
         Self {
+            cors,
             format: exchange.gateway.format,
-            instance: session.req_header().uri.path().to_owned(),
+            instance: request.uri.path().to_owned(),
             id: exchange.id.clone(),
             trace: exchange.trace.as_ref().map(|trace| trace.id),
             limits: exchange.trail.held.as_ref().map(|held| held.fields.clone()).unwrap_or_default(),
@@ -105,6 +112,7 @@ impl Prepared {
         if !matches!(rejection, Rejection::Limited(_)) {
             headers.extend(self.limits.iter().cloned());
         }
+        headers.extend(self.cors.clone());
         headers.insert(CONTENT_TYPE, media_type);
         let header = built(rejection.status(self.format), headers, self.id.value(), body.len())?;
         Ok((header, body.into()))

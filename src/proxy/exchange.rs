@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::gateway::{Consumer, Gateway, Route, Target};
 use crate::policy::authorise::Condition;
+use crate::policy::cors::Cors;
 use crate::policy::limit::headers::{self, Fields};
 use crate::policy::limit::{Granted, Permit, Refused};
 use crate::store::shared::SharedPermit;
@@ -19,6 +20,7 @@ use super::attempts::Attempts;
 use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
 use super::guard::{Entered, Watch};
+use super::reply::compress::Compressor;
 use super::reply::model::Hold;
 use super::tls::Secured;
 use super::trace::Trace;
@@ -57,6 +59,8 @@ pub struct Exchange {
     pub slot: Option<Slot>,
     /// Decides on the reply, where the route has a model of it.
     pub hold: Option<Arc<Hold>>,
+    /// Compresses the reply, where that is done.
+    pub compressor: Option<Box<Compressor>>,
     /// Code of the rejection that ended the request.
     pub rejected: Option<&'static str>,
     /// What went wrong, for the access line.
@@ -187,6 +191,11 @@ pub struct ServiceTimes {
 }
 
 impl Exchange {
+    /// What pages of other origins may do with the answer.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.trail.route.as_ref().map_or(&self.gateway.cors, |route| &route.cors).as_deref()
+    }
+
     /// Begins an exchange with the current generation.
     pub fn begin(gateway: Arc<Gateway>, in_flight: InFlight) -> Self {
         Self {
@@ -206,6 +215,7 @@ impl Exchange {
             body_memory: None,
             slot: None,
             hold: None,
+            compressor: None,
             rejected: None,
             cause: None,
             service: ServiceTimes::default(),

@@ -17,6 +17,7 @@ mod exchange;
 mod forward;
 mod guard;
 mod listening;
+mod mirror;
 mod occasion;
 mod passwords;
 mod plain;
@@ -36,8 +37,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{TRANSFER_ENCODING, UPGRADE};
-use http::{StatusCode, Version};
+use http::header::{ALLOW, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -53,7 +54,7 @@ use exchange::{Exchange, InFlight};
 use guard::Terms;
 use occasion::{Occasion, Serving};
 use record::cause;
-use reply::model;
+use reply::{compress, model};
 use trace::Step;
 
 pub use admit::shared::{OnFailure, SharedLimits};
@@ -61,6 +62,7 @@ pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp, Tunnels};
 pub use listening::{Listening, open};
+pub use mirror::Mirrors;
 pub use passwords::Passwords;
 pub use pulse::Pulse;
 pub use state::State;
@@ -98,7 +100,11 @@ impl<O: Occasion> Proxy<O> {
         }
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
-                answer::options(session, exchange, allow).await?;
+                answer::options(session, exchange, [(ALLOW, allow)].into_iter().collect()).await?;
+                return Ok(None);
+            }
+            Ok(Decision::Preflight(allowed)) => {
+                answer::options(session, exchange, allowed).await?;
                 return Ok(None);
             }
             Ok(Decision::Redirect(location)) => {
@@ -259,7 +265,14 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     ) -> Result<()> {
         let (admission, target) = (admission(exchange)?, attempts::target(exchange)?);
         attempts::connected(exchange, &admission.route.timeouts);
-        plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
+        plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))?;
+        if let Some(mirror) = &admission.route.mirror
+            && exchange.attempts.count == 1
+            && self.occasion.may_mirror()
+        {
+            self.state.mirrors.send(mirror, request, admission);
+        }
+        Ok(())
     }
 
     /// Only streamed bodies come through here with content: their size is not known before.
@@ -374,21 +387,55 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
                 hold.begin(route, response, memory, Prepared::of(session, exchange));
             }
         }
-        plain::edit_response(response, |headers| reply::rewrite(headers, exchange, route))
+        let (request, status) = (session.req_header(), response.status);
+        let mut compressor = None;
+        plain::edit_response(response, |headers| {
+            reply::rewrite(headers, exchange, route);
+            if let Some(cors) = &route.cors {
+                cors.say(&request.method, &request.headers, headers);
+            }
+            if let Some(rules) = &route.compression {
+                compressor = compress::begin(rules, request, status, headers, &self.state, exchange);
+            }
+        })?;
+        if compressor.is_some() {
+            // A service that speaks an older version knows no chunks.
+            response.set_version(Version::HTTP_11);
+        }
+        exchange.compressor = match (compressor, &exchange.hold) {
+            // The body that it holds back is another one before it is checked.
+            (Some(compressor), Some(hold)) => hold.compress(compressor),
+            (compressor, _) => compressor,
+        };
+        Ok(())
     }
 
     fn response_body_filter(
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
-        if let (Some(tunnel), Some(bytes)) = (&exchange.tunnel, body) {
+        if let (Some(tunnel), Some(bytes)) = (&exchange.tunnel, &body) {
             tunnel.heard();
             tunnel.metrics.sent(bytes.len() as u64);
         }
+        if let Some(compressor) = &mut exchange.compressor {
+            compressor.pass(body, end_of_stream)?;
+        }
         Ok(None)
+    }
+
+    /// A body may end with trailers; what a compressor has kept back goes before them, in their place.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Option<Bytes>> {
+        let rest = exchange.compressor.as_mut().map(|compressor| compressor.end()).transpose()?;
+        Ok(rest.filter(|rest| !rest.is_empty()))
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
@@ -434,6 +481,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         exchange.trail.held = None;
         attempts::end(exchange);
         exchange.body_memory = None;
+        exchange.compressor = None;
         exchange.in_flight = None;
     }
 

@@ -90,7 +90,8 @@ impl<O: Occasion> Proxy<O> {
                 protocol: protocol(request.version),
                 tls: exchange.tls.as_ref().map(|tls| tls.version),
                 route: trail.route.as_ref().map(|route| &*route.name).or(docs.map(|_| LABEL)),
-                service: trail.route.as_ref().map(|route| &*route.service.name),
+                // Of several it is known once there is a caller.
+                service: trail.route.as_ref().filter(|route| route.split.is_none()).map(|route| &*route.service.name),
                 target: exchange.target.as_ref().map(|target| &*target.label),
                 consumer: consumer.map(|consumer| &*consumer.name),
                 plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),

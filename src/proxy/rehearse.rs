@@ -290,6 +290,10 @@ impl Occasion for Rehearsing {
         false
     }
 
+    fn may_mirror(&self) -> bool {
+        false
+    }
+
     fn lead(&self, peer: &mut HttpPeer) {
         // In clear, also where the service speaks TLS.
         let plain = HttpPeer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false, String::new());

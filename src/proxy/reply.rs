@@ -4,6 +4,7 @@
 //! connection ends here, and what a route hides or changes is hidden or changed; every other field passes as it came,
 //! repeated ones in order.
 
+pub mod compress;
 pub mod model;
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, TRANSFER_ENCODING};

@@ -13,7 +13,8 @@ use crate::telemetry::spans::SpanQueue;
 use crate::telemetry::{AccessLog, Telemetry};
 
 use super::{
-    AuthServices, Budget, Connections, Listening, Passwords, Pulse, SharedLimits, Successor, Tunnels, UploadDisk,
+    AuthServices, Budget, Connections, Listening, Mirrors, Passwords, Pulse, SharedLimits, Successor, Tunnels,
+    UploadDisk,
 };
 
 /// What belongs to the process and outlives every generation.
@@ -38,6 +39,8 @@ pub struct State {
     pub connections: Arc<Connections>,
     /// Memory of bodies under check.
     pub bodies: Arc<Budget>,
+    /// Memory of what compresses replies.
+    pub compressors: Arc<Budget>,
     /// Disk of uploads under check.
     pub uploads: Arc<UploadDisk>,
     /// Published key sets.
@@ -46,6 +49,8 @@ pub struct State {
     pub passwords: Passwords,
     /// Connections to those who are asked who calls.
     pub auth_services: AuthServices,
+    /// Copies of requests for second services.
+    pub mirrors: Arc<Mirrors>,
     /// Open WebSockets.
     pub tunnels: Arc<Tunnels>,
     /// Where access lines go.
@@ -77,10 +82,12 @@ impl State {
             clock: Clock::start(),
             connections: Arc::new(Connections::default()),
             bodies: Arc::new(Budget::default()),
+            compressors: Arc::new(Budget::default()),
             uploads: Arc::new(UploadDisk::default()),
             keys: Arc::default(),
             passwords: Passwords::default(),
             auth_services: AuthServices::default(),
+            mirrors: Arc::default(),
             tunnels: Arc::default(),
             access,
             listeners: Vec::new(),

@@ -86,6 +86,8 @@ impl Admin {
         telemetry.ready.set(i64::from(!self.state.draining.load(Ordering::Relaxed)));
         telemetry.connections_limit.set(int(gateway.connection_limits.max_connections as u64));
         telemetry.body_memory_limit.set(int(gateway.request_limits.body_memory));
+        telemetry.compression_memory_limit.set(int(gateway.request_limits.compression_memory));
+        telemetry.compression_memory.set(int(self.state.compressors.used()));
         telemetry.upload_disk_limit.set(int(gateway.upload_limits.disk));
         telemetry.in_flight.set(int(self.state.in_flight.load(Ordering::Relaxed) as u64));
         telemetry.connections.set(int(self.state.connections.open() as u64));
@@ -249,13 +251,17 @@ fn describe(route: &Route) -> serde_json::Value {
         "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
         "host": route.host.as_deref(),
         "gateway_path": &*route.gateway_path,
-        "service": &*route.service.name,
+        "service": route.service_text(),
         "service_path": &*route.service_path_text,
         "mode": if route.observes() { "observe" } else { "enforce" },
         "observed": route.modes.observed().collect::<Vec<_>>(),
         "conditions": route.conditions().collect::<Vec<_>>(),
         "public": matches!(route.access, Access::Public),
-        "targets": route.service.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "targets": route
+            .services()
+            .flat_map(|service| service.addresses())
+            .map(|address| address.to_string())
+            .collect::<Vec<_>>(),
     })
 }
 

@@ -243,6 +243,60 @@ impl QueueMetrics {
     }
 }
 
+/// What becomes of copies of requests for a second service.
+pub(super) const MIRROR_RESULTS: [&str; 3] = ["sent", "failed", "dropped"];
+
+/// What becomes of the copies of a route's requests, resolved.
+#[derive(Debug, Clone)]
+pub struct MirrorMetrics {
+    pub(super) results: [IntCounter; MIRROR_RESULTS.len()],
+}
+
+impl MirrorMetrics {
+    /// Counts a copy that was answered.
+    pub fn sent(&self) {
+        self.results[0].inc();
+    }
+
+    /// Counts a copy that was not, or not in time.
+    pub fn failed(&self) {
+        self.results[1].inc();
+    }
+
+    /// Counts a copy that was not made: there is no room for it, or its body is not at hand.
+    pub fn dropped(&self) {
+        self.results[2].inc();
+    }
+}
+
+/// Codings that replies are compressed with.
+pub(super) const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
+
+/// Before compression, and after it.
+pub(super) const COMPRESSION_STAGES: [&str; 2] = ["plain", "compressed"];
+
+/// What compressing replies does, resolved.
+#[derive(Debug, Clone)]
+pub struct CompressionMetrics {
+    pub(super) bytes: [[IntCounter; COMPRESSION_STAGES.len()]; CODINGS.len()],
+    pub(super) skipped: IntCounter,
+}
+
+impl CompressionMetrics {
+    /// Counts what went into a coding and what came out.
+    pub fn passed(&self, coding: &str, plain: usize, compressed: usize) {
+        let Some(at) = CODINGS.iter().position(|known| *known == coding) else { return };
+        let [before, after] = &self.bytes[at];
+        before.inc_by(plain as u64);
+        after.inc_by(compressed as u64);
+    }
+
+    /// Counts a reply that passes as it is because there is no memory.
+    pub fn skipped(&self) {
+        self.skipped.inc();
+    }
+}
+
 /// The metrics of one limit, resolved.
 #[derive(Debug)]
 pub struct LimitMetrics {

@@ -14,8 +14,8 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::metrics::KEY_SET_RESULTS;
 use super::named::{
-    ASK_RESULTS, CHECK_RESULTS, PASSWORD_RESULTS, QUEUE_REFUSALS, RETRY_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES,
-    STATUS_LABELS, TARGET_STATES, WEBSOCKET_DIRECTIONS,
+    ASK_RESULTS, CHECK_RESULTS, MIRROR_RESULTS, PASSWORD_RESULTS, QUEUE_REFUSALS, RETRY_RESULTS, SERVICE_FAILURES,
+    SERVICE_REPLIES, STATUS_LABELS, TARGET_STATES, WEBSOCKET_DIRECTIONS,
 };
 
 /// Names of one label.
@@ -33,6 +33,8 @@ pub struct Inventory {
     pub routed: Pairs,
     /// Routes that take WebSockets.
     pub websockets: Names,
+    /// Routes with a second service that gets copies.
+    pub mirrored: Names,
     /// Routes whose contract is only observed.
     pub observed_contracts: Names,
     /// Conditions that are only observed, each with its route.
@@ -91,6 +93,7 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         | "tollgate_service_duration_seconds"
         | "tollgate_gateway_duration_seconds" => Bound::Each("route", &of.routes, 1),
         "tollgate_route_info" => Bound::Pairs(["route", "service"], &of.routed),
+        "tollgate_mirrored_requests_total" => Bound::Each("route", &of.mirrored, MIRROR_RESULTS.len()),
         "tollgate_websocket_connections" => Bound::Each("route", &of.websockets, 1),
         "tollgate_websocket_bytes_total" => Bound::Each("route", &of.websockets, WEBSOCKET_DIRECTIONS.len()),
         "tollgate_contract_observed_total" => Bound::Each("route", &of.observed_contracts, 1),
@@ -136,6 +139,7 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         | "tollgate_connections_refused_total"
         | "tollgate_connections_expired_total"
         | "tollgate_spans_dropped_total"
+        | "tollgate_compression_bytes_total"
         | "tollgate_limit_entries" => Bound::Constant,
         _ => return None,
     })

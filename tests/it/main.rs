@@ -16,6 +16,9 @@
 //! - `forward_auth` — auth services that are asked who calls: what they get, what they may answer
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
+//! - `compression` — compressed replies: who gets which, and that nothing waits in an encoder
+//! - `split` — several services by weight, and a second one that gets copies
+//! - `cors` — pages of other origins: what a browser is told, and what Chromium makes of it
 //! - `services` — several targets, health, timeouts, retries, and services that misbehave
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
@@ -46,7 +49,9 @@ mod authorise;
 mod basic;
 mod bodies;
 mod compat;
+mod compression;
 mod config_reports;
+mod cors;
 mod examples;
 mod explain;
 mod forward_auth;
@@ -68,6 +73,7 @@ mod reload;
 mod schema;
 mod services;
 mod shared;
+mod split;
 mod streams;
 mod suite;
 mod systemd;

@@ -5,7 +5,7 @@
 //! - `browser` — the page in Chromium
 //! - `python` — the programs of `conformity`, installed for the run
 
-mod browser;
+pub mod browser;
 mod conformity;
 mod python;
 mod served;

@@ -134,6 +134,7 @@ pub fn compile(
         limit_counters,
         inventory,
         unmatched: surroundings.telemetry.route(UNMATCHED),
+        cors: compiled.cors,
         docs: docs.and_then(|place| docs::compile(config, place, surroundings.telemetry)),
         drain_timeout: config.drain.timeout.get(),
     })
@@ -296,12 +297,17 @@ fn check_shared(store: &config::Store, report: &mut Report) {
 
 /// Names that nothing refers to are often a misspelling elsewhere.
 fn warn_of_unused(config: &Config, report: &mut Report) {
-    let services: HashSet<&str> = config.routes.iter().map(|route| route.service.as_str()).collect();
+    let services: HashSet<&str> = config
+        .routes
+        .iter()
+        .flat_map(|route| route.service.names().chain(route.mirror.as_ref().map(|mirror| mirror.service.as_str())))
+        .collect();
     for name in config.services.keys().filter(|name| !services.contains(name.as_str())) {
         report
             .warning(Place::root().key("services").key(name), format!("no route uses service `{name}`"))
             .on_key()
-            .given_each(Place::root().key("routes"), "service");
+            .given_each(Place::root().key("routes"), "service")
+            .given_each(Place::root().key("routes"), "mirror");
     }
     let tokens: Vec<&config::Jwt> =
         config.authenticators.values().filter_map(|authenticator| authenticator.jwt.as_ref()).collect();
@@ -347,6 +353,7 @@ fn request_limits(guard: &config::Guard) -> RequestLimits {
         uri_bytes: bytes(guard.uri_bytes),
         body_timeout: guard.body_timeout.get(),
         body_memory: guard.body_memory.bytes(),
+        compression_memory: guard.compression_memory.bytes(),
     }
 }
 

@@ -3,8 +3,12 @@
 mod access;
 mod allow;
 mod body;
+mod compression;
+mod cors;
 mod fields;
 mod limits;
+mod mirror;
+mod split;
 mod websocket;
 
 use std::sync::Arc;
@@ -16,9 +20,11 @@ use crate::gateway::router::{HostPattern, RouterBuilder};
 use crate::gateway::service::{Balance, BalanceKey, Service};
 use crate::gateway::template::{Template, TemplateFault};
 use crate::gateway::{EncodedSlash, METHODS, Route, Router, ServiceHeaders, ServicePath, Timeouts};
+use crate::policy::coding::Compression;
 use crate::policy::contract::{
     Contract, Declared, PathContract, Position, QueryContract, SchemaFault, TextParameter, Undeclared, Weight,
 };
+use crate::policy::cors::Cors;
 use crate::policy::limit::Mark;
 use crate::policy::mode::{Mode, Modes};
 use crate::telemetry::Telemetry;
@@ -40,6 +46,8 @@ const BODY_KEYS: [&str; 5] = ["method", "methods", "body", "body_params", "form_
 pub(super) struct Compiled {
     pub router: Router<Arc<Route>>,
     pub routes: Vec<Arc<Route>>,
+    /// What `defaults` say of CORS.
+    pub cors: Option<Arc<Cors>>,
 }
 
 pub(super) fn compile(
@@ -53,17 +61,29 @@ pub(super) fn compile(
     let mut routes: Vec<Arc<Route>> = Vec::new();
     let mut distinct = Distinct::new(config);
     allow::check_defaults(config, report);
+    let defaults =
+        Defaults { cors: cors::of_defaults(config, report), compression: compression::of_defaults(config, report) };
     for (index, written) in config.routes.iter().enumerate() {
         distinct.names(index, report);
         let place = at(index);
-        let mut compiler = RouteCompiler { config, services, callers, telemetry, written, place, report };
-        let Some((route, host)) = compiler.route(index, &mut distinct) else { continue };
-        let route = Arc::new(route);
+        let mut compiler =
+            RouteCompiler { config, services, callers, telemetry, defaults: &defaults, written, place, report };
+        let service = compiler.service();
+        let made = compiler.route(service, Some((index, &mut distinct)));
+        let split = compiler.split();
+        let Some((route, host)) = made else { continue };
+        let route = Arc::new(Route { split, ..route });
         // A conflict is in the report by now.
         let _ = builder.add(host.as_ref(), &route.methods, &route.template, Arc::clone(&route));
         routes.push(route);
     }
-    Compiled { router: builder.build(), routes }
+    Compiled { router: builder.build(), routes, cors: defaults.cors }
+}
+
+/// What holds where a route says nothing, compiled once for all.
+struct Defaults {
+    cors: Option<Arc<Cors>>,
+    compression: Option<Arc<Compression>>,
 }
 
 struct RouteCompiler<'a> {
@@ -71,20 +91,25 @@ struct RouteCompiler<'a> {
     services: &'a Services,
     callers: &'a Callers,
     telemetry: &'a Telemetry,
+    defaults: &'a Defaults,
     written: &'a config::Route,
     place: Place,
     report: &'a mut Report,
 }
 
 impl RouteCompiler<'_> {
-    /// Every part is compiled, whatever is wrong with the others; only then the route is made or not.
-    fn route(&mut self, index: usize, distinct: &mut Distinct<'_>) -> Option<(Route, Option<HostPattern>)> {
+    /// Every part is compiled, whatever is wrong with the others; only then the route is made or not. `distinct` knows
+    /// the routes before it, where it is not one of them once more.
+    fn route(
+        &mut self,
+        service: Option<Arc<Service>>,
+        distinct: Option<(usize, &mut Distinct<'_>)>,
+    ) -> Option<(Route, Option<HostPattern>)> {
         let written = self.written;
         self.check_name();
         self.check_documentation();
         let methods = self.methods();
         let host = self.host();
-        let service = self.service();
         let template = self.template();
         let undeclared = match written.undeclared.or(self.config.defaults.undeclared).unwrap_or_default() {
             config::Undeclared::Drop => Undeclared::Drop,
@@ -109,8 +134,11 @@ impl RouteCompiler<'_> {
         self.warn_of_body(&methods, &body);
         self.refuse_patched_defaults(&methods);
         let websocket = self.websocket(&methods);
+        let cors = self.cors(&methods);
+        let compression = self.compression();
+        let mirror = self.mirror();
         let template = template?;
-        if let Ok(host) = &host {
+        if let (Ok(host), Some((index, distinct))) = (&host, distinct) {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);
         }
         let service_path = self.service_path(&template, service.as_ref().map(|service| &*service.base_path));
@@ -128,6 +156,8 @@ impl RouteCompiler<'_> {
             websocket,
             timeouts: Timeouts { idle, ..timeouts },
             service,
+            split: None,
+            mirror,
             service_path: service_path?,
             path_key,
             template,
@@ -140,6 +170,8 @@ impl RouteCompiler<'_> {
             hidden_keys: hidden,
             claim_headers: self.callers.claim_headers(),
             access: access?,
+            cors,
+            compression,
             authorisation,
             authenticators: self.authenticators(),
             mark: Mark::route(&written.name),
@@ -234,18 +266,6 @@ impl RouteCompiler<'_> {
         HostPattern::parse(text).map(Some).map_err(|fault| {
             self.report.error(self.at("host"), fault.to_string()).by_itself();
         })
-    }
-
-    fn service(&mut self) -> Option<Arc<Service>> {
-        let name = &self.written.service;
-        if !self.config.services.contains_key(name) {
-            let defined = self.config.services.keys().map(String::as_str);
-            self.report
-                .error(self.at("service"), format!("unknown service `{name}`"))
-                .given(Place::root().key("services").key(name))
-                .help(suggest(name, defined));
-        }
-        self.services.get(name).cloned()
     }
 
     /// The parameter that a service's targets are chosen by, where that is one of the path.

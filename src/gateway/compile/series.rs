@@ -53,8 +53,10 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
     };
     Inventory {
         routes: routes().map(|route| &*route.name).chain(beside).map(Into::into).collect(),
-        routed: routes().map(|route| (route.name.clone(), route.service.name.clone())).collect(),
+        // One for each route, so that queries can look a route's service up: several share a label.
+        routed: routes().map(|route| (route.name.clone(), service_names(route).into())).collect(),
         websockets: named(routes().filter(|route| route.websocket.is_some())),
+        mirrored: named(routes().filter(|route| route.mirror.is_some())),
         observed_contracts: named(routes().filter(|route| route.observes())),
         observed_conditions: observed_conditions(of.routes),
         // A limit of a plan holds on every route of its consumers.
@@ -87,6 +89,10 @@ fn certificates(entrances: &[(SocketAddr, Entrance)]) -> Pairs {
         tls.terms.pairs.iter().map(|files| (address.to_string().into(), files.certificate.clone()))
     });
     pairs.collect()
+}
+
+fn service_names(route: &Route) -> String {
+    route.services().map(|service| &*service.name).collect::<Vec<_>>().join(",")
 }
 
 fn named<'a>(routes: impl Iterator<Item = &'a Arc<Route>>) -> Names {

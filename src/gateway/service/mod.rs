@@ -309,10 +309,14 @@ impl Service {
 /// over one that it does not understand; each peer with TLS brings its own.
 pub const NO_AUTHORITIES: &str = "/dev/null";
 
+/// For a connector to services besides the proxy's own, with so many idle connections.
+pub fn connector_options(kept: usize) -> ConnectorOptions {
+    ConnectorOptions { ca_file: Some(NO_AUTHORITIES.to_owned()), ..ConnectorOptions::new(kept) }
+}
+
 /// Connects to services besides the proxy, which has a connector of its own; keeps so many idle connections.
 pub fn connector(kept: usize) -> TransportConnector {
-    let options = ConnectorOptions { ca_file: Some(NO_AUTHORITIES.to_owned()), ..ConnectorOptions::new(kept) };
-    TransportConnector::new(Some(options))
+    TransportConnector::new(Some(connector_options(kept)))
 }
 
 #[cfg(test)]

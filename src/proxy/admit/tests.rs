@@ -108,6 +108,10 @@ fn sent_to(state: &State, local: Option<SocketAddr>, lines: &str) -> String {
         }
         Ok(Decision::ReadBody(_)) => "reads the body".to_owned(),
         Ok(Decision::Redirect(location)) => format!("redirect {location:?}"),
+        Ok(Decision::Preflight(answer)) => {
+            let methods = answer.get("access-control-allow-methods").map_or("none", |value| value.to_str().unwrap());
+            format!("preflight {methods}")
+        }
         Ok(Decision::Page(page)) => format!("page {}", page.status),
         Ok(Decision::Options(allow)) => format!("options {}", allow.to_str().unwrap()),
         Err(Rejection::Contract(violations)) => format!("422 {}", violations.len()),

@@ -32,6 +32,7 @@ use crate::policy::rejection::Rejection;
 
 use super::super::answer::Prepared;
 use super::super::body::{Full, Lease, declared_length};
+use super::compress::Compressor;
 
 /// The largest reply that is checked, in bytes.
 pub const MAX_REPLY: u64 = 8 << 20;
@@ -73,6 +74,8 @@ struct Held {
     instead: Prepared,
     /// What the header says already.
     doomed: Option<Fault>,
+    /// Compresses the checked body, where that is done.
+    compressor: Option<Box<Compressor>>,
 }
 
 /// Why a reply cannot be used.
@@ -125,8 +128,20 @@ impl Hold {
         } else {
             None
         };
-        let held = Held { route: Arc::clone(route), header: None, body: BytesMut::new(), memory, instead, doomed };
+        let (route, header, body, compressor) = (Arc::clone(route), None, BytesMut::new(), None);
+        let held = Held { route, header, body, memory, instead, doomed, compressor };
         *self.0.lock() = State::Holding(Box::new(held));
+    }
+
+    /// Has a reply compressed once it is checked. Comes back where none is held.
+    pub fn compress(&self, compressor: Box<Compressor>) -> Option<Box<Compressor>> {
+        match &mut *self.0.lock() {
+            State::Holding(held) => {
+                held.compressor = Some(compressor);
+                None
+            }
+            State::Passing | State::Refused(_) => Some(compressor),
+        }
     }
 
     /// What is to be written now that these parts have come; nothing yet while the reply is held.
@@ -198,7 +213,7 @@ impl Held {
                 HttpTask::Body(None, _) | HttpTask::Trailer(_) | HttpTask::Done | HttpTask::UpgradedBody(..) => {}
             }
             if ends {
-                return self.finish().map(Taken::Whole).map_err(Broken::Fault);
+                return self.finish().map(Taken::Whole);
             }
         }
         Ok(if interim.is_empty() { Taken::More } else { Taken::Interim(interim) })
@@ -215,15 +230,19 @@ impl Held {
     }
 
     /// The checked reply. A header that never came leaves nothing to write.
-    fn finish(&mut self) -> Result<Vec<HttpTask>, Fault> {
+    fn finish(&mut self) -> Result<Vec<HttpTask>, Broken> {
         let (Some(mut header), Some(model)) = (self.header.take(), &self.route.response_model) else {
             return Ok(vec![HttpTask::Done]);
         };
-        let body = checked(model, &self.body)?;
+        let body = checked(model, &self.body).map_err(Broken::Fault)?;
         header.remove_header(&TRANSFER_ENCODING);
         if body != self.body {
             OF_THE_BYTES.iter().for_each(|name| drop(header.remove_header(name)));
         }
+        let body = match &mut self.compressor {
+            Some(compressor) => compressor.whole(body).map_err(Broken::Cut)?,
+            None => body,
+        };
         // A number is always a header's value.
         let _ = header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(vec![HttpTask::Header(header, false), HttpTask::Body(Some(body), true)])

@@ -110,7 +110,8 @@ impl Finished<'_> {
         if let Some(route) = route {
             attributes.push(("http.route", text(route.gateway_path.to_string())));
             attributes.push(("tollgate.route", text(route.name.to_string())));
-            attributes.push(("tollgate.service", text(route.service.name.to_string())));
+            let service = Some(&route.service).filter(|_| route.split.is_none());
+            attributes.extend(service.map(|service| ("tollgate.service", text(service.name.to_string()))));
         }
         if let Some(consumer) = &trail.consumer {
             attributes.push(("tollgate.consumer", bounded(consumer.name.as_bytes())));

@@ -12,8 +12,9 @@ use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, In
 
 use super::certificates::Handshake;
 use super::named::{
-    CHECK_RESULTS, LimitMetrics, QUEUE_REFUSALS, QueueMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES,
-    SERVICE_REPLIES, ServiceMetrics, WEBSOCKET_DIRECTIONS, WebsocketMetrics,
+    CHECK_RESULTS, CompressionMetrics, LimitMetrics, MIRROR_RESULTS, MirrorMetrics, QUEUE_REFUSALS, QueueMetrics,
+    RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics, WEBSOCKET_DIRECTIONS,
+    WebsocketMetrics,
 };
 use super::outlet::Lost;
 use super::series::{Families, Inventory};
@@ -83,6 +84,13 @@ pub struct Telemetry {
     pub upload_disk: IntGauge,
     /// The most bytes that they may take.
     pub upload_disk_limit: IntGauge,
+    /// Bytes that what compresses replies takes.
+    pub compression_memory: IntGauge,
+    /// The most bytes that it may take.
+    pub compression_memory_limit: IntGauge,
+    mirrored: IntCounterVec,
+    /// What compressing replies does.
+    pub compression: CompressionMetrics,
     /// Counters held by the limiter, by kind.
     pub limit_entries: IntGaugeVec,
     /// Decisions made by a shared counter.
@@ -196,6 +204,11 @@ impl Telemetry {
         let [received, sent] =
             WEBSOCKET_DIRECTIONS.map(|direction| self.websocket_bytes.with_label_values(&[route, direction]));
         WebsocketMetrics { open: self.websockets.with_label_values(&[route]), received, sent }
+    }
+
+    /// The metrics of a route's copies for a second service, to be kept with it.
+    pub fn mirror(&self, route: &str) -> MirrorMetrics {
+        MirrorMetrics { results: MIRROR_RESULTS.map(|result| self.mirrored.with_label_values(&[route, result])) }
     }
 
     /// The metrics of one service, to be kept with it.

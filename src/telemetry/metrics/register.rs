@@ -2,6 +2,7 @@
 
 use super::super::certificates::Handshake;
 use super::super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
+use super::super::named::{CODINGS, COMPRESSION_STAGES, CompressionMetrics};
 use super::super::series::Families;
 use super::super::spans::SpanMetrics;
 use super::super::usage::Usage;
@@ -42,6 +43,12 @@ impl Telemetry {
             "tollgate_log_entries_dropped_total",
             "Entries of the process log lost, likewise",
             &["reason"],
+        );
+        let compressed = counters(
+            &registry,
+            "tollgate_compression_bytes_total",
+            "Bytes of replies before and after their compression, by coding",
+            &["coding", "stage"],
         );
         let telemetry = Self {
             requests: counters(
@@ -273,6 +280,27 @@ impl Telemetry {
                 "tollgate_upload_disk_limit_bytes",
                 "The most disk for temporary files of uploads",
             ),
+            mirrored: counters(
+                &registry,
+                "tollgate_mirrored_requests_total",
+                "Copies of requests for a second service, by route and by what became of them",
+                &["route", "result"],
+            ),
+            compression_memory: int_gauge(&registry, "tollgate_compression_memory_bytes", "What compresses replies"),
+            compression_memory_limit: int_gauge(
+                &registry,
+                "tollgate_compression_memory_limit_bytes",
+                "The most memory for what compresses replies",
+            ),
+            compression: CompressionMetrics {
+                bytes: CODINGS
+                    .map(|coding| COMPRESSION_STAGES.map(|stage| compressed.with_label_values(&[coding, stage]))),
+                skipped: counter(
+                    &registry,
+                    "tollgate_compression_skipped_total",
+                    "Replies that were not compressed because there was no memory for it",
+                ),
+            },
             limit_entries: int_gauges(&registry, "tollgate_limit_entries", "Counters held, by kind", &["kind"]),
             limit_overflow: int_gauge(
                 &registry,

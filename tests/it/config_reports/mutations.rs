@@ -84,6 +84,7 @@ impl Line {
             ["plans"] => Kind::Name(Some("unknown plan")),
             ["plans", _, "routes"] => Kind::Name(Some("unknown route")),
             ["consumers"] => Kind::Name(Some("unknown consumer")),
+            ["routes", "service"] => Kind::Name(Some("unknown service")),
             [.., "claims"] => Kind::Name(None),
             [.., "responses"] => Kind::Name(Some("is no status")),
             [.., "set" | "forward_claims"] | ["traces", "resource_attributes" | "headers"] => Kind::Name(None),

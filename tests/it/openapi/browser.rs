@@ -34,7 +34,7 @@ const FLAGS: [&str; 9] = [
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A Chromium with one window.
-struct Browser {
+pub struct Browser {
     driver: Child,
     address: std::net::SocketAddr,
     session: String,
@@ -42,7 +42,8 @@ struct Browser {
 }
 
 impl Browser {
-    fn start() -> Self {
+    /// Starts it.
+    pub fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -87,7 +88,8 @@ impl Browser {
         self.command("POST", &format!("/session/{}{path}", self.session), body)
     }
 
-    fn open(&self, url: &str) {
+    /// Goes to a page.
+    pub fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
     }
 
@@ -110,7 +112,8 @@ impl Browser {
         self.command("GET", &path, &Value::Null).as_str().expect("a text").to_owned()
     }
 
-    fn run(&self, script: &str) -> Value {
+    /// What a script in the page returns; a promise is waited for.
+    pub fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 

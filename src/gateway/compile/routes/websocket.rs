@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::config::{self, Place};
+use crate::config::{self, Place, Report};
 use crate::gateway::Websocket;
 use crate::policy::websocket::Origins;
 
@@ -54,14 +54,19 @@ impl RouteCompiler<'_> {
                 .by_itself()
                 .help("leave `origins` out for pages of the same host, or say `any`");
         }
-        for (index, origin) in listed.iter().enumerate().filter(|(_, origin)| !is_origin(origin)) {
-            self.report
-                .error(place.clone().index(index), format!("`{origin}` is no origin"))
-                .by_itself()
-                .help("scheme and host, as `https://app.example.com` or `http://localhost:3000`, without a path");
-        }
-        Origins::Listed(listed.iter().map(|origin| origin.to_ascii_lowercase().into()).collect())
+        Origins::Listed(in_lower_case(listed, place, self.report))
     }
+}
+
+/// The origins of a list.
+pub(super) fn in_lower_case(listed: &[String], place: &Place, report: &mut Report) -> Vec<Box<str>> {
+    for (index, origin) in listed.iter().enumerate().filter(|(_, origin)| !is_origin(origin)) {
+        report
+            .error(place.clone().index(index), format!("`{origin}` is no origin"))
+            .by_itself()
+            .help("scheme and host, as `https://app.example.com` or `http://localhost:3000`, without a path");
+    }
+    listed.iter().map(|origin| origin.to_ascii_lowercase().into()).collect()
 }
 
 /// As a browser sends it: `https://host[:port]`, without a port that the scheme has anyway.
