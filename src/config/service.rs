@@ -21,6 +21,9 @@ pub struct Service {
     /// The addresses of its instances.
     #[serde(default)]
     pub targets: Vec<Target>,
+    /// What is spoken with them.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Which of them gets a request.
     #[serde(default)]
     pub balance: Balance,
@@ -58,6 +61,17 @@ pub struct Target {
     #[serde(default = "default_weight")]
     #[schemars(range(max = 100))]
     pub weight: u32,
+}
+
+/// What is spoken with a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, which gRPC needs: many requests on one connection.
+    Http2,
 }
 
 /// Which target gets a request.

@@ -13,6 +13,9 @@ pub struct Listener {
     /// `IP:port`; port 0 takes a free one and logs it.
     #[schemars(schema_with = "schema::socket_address")]
     pub address: std::net::SocketAddr,
+    /// Takes HTTP/2 as well, from clients that begin with it (h2c with prior knowledge).
+    #[serde(default)]
+    pub http2: bool,
 }
 
 /// The listener for operators. It answers everyone who reaches it: keep it on loopback or a private network.
@@ -81,6 +84,9 @@ pub struct Guard {
     pub max_connections: u32,
     /// Open connections of one address. Off unless said.
     pub max_connections_per_address: Option<u32>,
+    /// Requests at a time of one HTTP/2 connection.
+    #[schemars(range(min = 1))]
+    pub max_streams: u32,
     /// Request line and header fields together.
     pub header_bytes: Size,
     /// Header fields.
@@ -105,6 +111,7 @@ impl Default for Guard {
             body_timeout: Duration::from_secs(30),
             max_connections: 20_000,
             max_connections_per_address: None,
+            max_streams: 100,
             header_bytes: Size::from_kib(32),
             header_count: 100,
             uri_bytes: Size::from_kib(8),

@@ -12,20 +12,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http::header::COOKIE;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::{HttpPeer, PeerOptions};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use smallvec::SmallVec;
 
-use crate::gateway::service::{Balance, BalanceKey, Failure, Flight, Place, Retry, Timeouts};
+use crate::gateway::service::{Balance, BalanceKey, Failure, Flight, Place, Protocol, Retry, Timeouts};
 use crate::gateway::{Service, Target};
 use crate::policy::balance::hash;
 use crate::policy::rejection::Rejection;
 
 use super::admit::{Admission, AdmittedBody, Decision};
 use super::exchange::Exchange;
+use super::guard::Deadlines;
 use super::trace::Fault;
 
 /// Most kept connections that turn out to be closed, for one request.
@@ -111,7 +112,9 @@ pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Htt
     let route = Arc::clone(&super::admission(exchange)?.route);
     let service = &route.service;
     if exchange.attempts.count == 0 {
-        exchange.attempts.due = route.timeouts.total.map(|total| Instant::now() + total);
+        let total = route.timeouts.total.map(|total| Instant::now() + total);
+        let of_client = exchange.grpc.as_ref().and_then(|call| call.timeout).map(|time| exchange.started + time);
+        exchange.attempts.due = total.into_iter().chain(of_client).min();
         if service.rules.retries.budget > 0 {
             service.state.requested();
         }
@@ -127,6 +130,7 @@ pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Htt
     })?;
     let target = picked.target;
     let mut peer = Box::new(target.peer.clone());
+    peer.group_key = peer.group_key.wrapping_add(target.state.era());
     set_timeouts(&mut peer.options, super::admission(exchange)?, exchange.attempts.due);
     let now = exchange.started.elapsed();
     exchange.service.contacted.get_or_insert(now);
@@ -149,10 +153,48 @@ fn set_timeouts(options: &mut PeerOptions, admission: &Admission, due: Option<In
         // pingora keeps the times that it was given first. A WebSocket may be silent for longer than any reply, and the
         // time for all of a reply is none of its.
         (Some(_), _) => (None, Some(timeouts.idle)),
+        // Over HTTP/2 the time for a reply's header would begin with the body, and not with its end: see `is_unwatched`.
+        (None, AdmittedBody::Streamed) if is_unwatched(admission) => (None, within(timeouts.idle)),
         // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
         (None, AdmittedBody::None) => (within(timeouts.longest_silence()), None),
         (None, _) => (within(timeouts.longest_silence()), within(timeouts.idle)),
     };
+}
+
+/// Whether pingora keeps no time for the service's silence, so that the patience has to, from the first to the last byte.
+/// So it is where a body streams over HTTP/2: either side may speak at any time.
+fn is_unwatched(admission: &Admission) -> bool {
+    admission.route.service.rules.protocol == Protocol::Http2 && matches!(admission.body, AdmittedBody::Streamed)
+}
+
+/// Prepares a request of HTTP/1 for a service of HTTP/2, as far as pingora does not: the deadlines that a session keeps then.
+/// On a connection of HTTP/2 it keeps them anyway.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn own_deadlines(
+    session: &mut Session,
+    exchange: &Exchange,
+    admission: &Admission,
+) -> Result<Option<Deadlines>> {
+    let (version, service) = (session.req_header().version, &admission.route.service);
+    if version == Version::HTTP_2 || service.rules.protocol != Protocol::Http2 {
+        return Ok(None);
+    }
+    if version == Version::HTTP_10 {
+        // Its answer may have no length, and ends with the connection then.
+        session.set_keepalive(None);
+    }
+    let streams = matches!(admission.body, AdmittedBody::Streamed);
+    if streams {
+        // The service's own 100 does not come through.
+        super::body::invite(session).await?;
+    }
+    if !streams && version != Version::HTTP_10 {
+        return Ok(None);
+    }
+    let silence = session.as_downstream().get_read_timeout();
+    Ok(exchange.watch.as_ref().map(|watch| Deadlines::of(Arc::clone(watch), silence)))
 }
 
 /// A connection is there: the reply is waited for from now on.
@@ -161,9 +203,12 @@ pub fn connected(exchange: &Exchange, timeouts: &Timeouts) {
 }
 
 /// A piece of a body came from the client: the service has not got all of it yet.
-pub fn fed(exchange: &Exchange, timeouts: &Timeouts) {
-    if exchange.service.replied.is_none() {
-        wait(exchange, timeouts.response);
+pub fn fed(exchange: &Exchange, admission: &Admission) {
+    match exchange.service.replied {
+        None => wait(exchange, admission.route.timeouts.response),
+        // Whoever speaks ends the silence of both.
+        Some(_) if is_unwatched(admission) => wait(exchange, admission.route.timeouts.idle),
+        Some(_) => {}
     }
 }
 
@@ -190,6 +235,15 @@ pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Err
     if *error.etype() == SENT_AGAIN {
         return error;
     }
+    if is_unprocessed(&mut error) {
+        if can_send_again(session, exchange) && exchange.attempts.stale < MAX_STALE && !exchange.attempts.is_over() {
+            exchange.attempts.stale += 1;
+            // pingora has kept what was sent of a body, and begins with it.
+            exchange.streamed = 0;
+            send_again(exchange, &mut error);
+        }
+        return error;
+    }
     error.set_retry(false);
     let (Ok(service), Some(target)) = (service(exchange), exchange.target.clone()) else { return error };
     // How a WebSocket ends says nothing of replies, and a client that took all the time itself nothing of the service.
@@ -198,12 +252,16 @@ pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Err
         return error;
     }
     let (failure, retry) = match error.etype() {
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error => {
             (Failure::Reset, Some(Retry::Reset))
         }
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => (Failure::Timeout, Some(Retry::Timeout)),
         _ => (Failure::Reply, None),
     };
+    if failure == Failure::Timeout && service.rules.protocol == Protocol::Http2 {
+        // Perhaps it is the connection that is dead, and many requests share it.
+        target.state.give_up_connections();
+    }
     let safe = is_safe(session, exchange);
     let attempts = &mut exchange.attempts;
     if failure == Failure::Reset && reused && exchange.service.replied.is_none() && attempts.stale < MAX_STALE {
@@ -223,6 +281,22 @@ pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Err
         send_again(exchange, &mut error);
     }
     error
+}
+
+/// Whether the service has said that it will not look at the request, since it is about to leave (RFC 9113 sections 6.8
+/// and 8.7).
+fn is_unprocessed(error: &mut Error) -> bool {
+    error.retry.decide_reuse(false);
+    std::mem::replace(&mut error.retry, false.into()).retry() && *error.etype() == ErrorType::H2Error
+}
+
+/// Whether all of a request is still here that the service has not looked at, whatever its method.
+fn can_send_again(session: &mut Session, exchange: &Exchange) -> bool {
+    match exchange.admission.as_ref().map(|admission| &admission.body) {
+        Some(AdmittedBody::Streamed) => exchange.streamed == 0 || !session.as_mut().retry_buffer_truncated(),
+        Some(_) => true,
+        None => false,
+    }
 }
 
 fn send_again(exchange: &mut Exchange, error: &mut Error) {
@@ -279,7 +353,7 @@ pub fn passed(exchange: &Exchange) -> Result<()> {
 /// The reply is on its way. Where pingora's timeout for one read is not `idle`, that is kept here.
 fn passing(exchange: &Exchange, admission: &Admission) {
     let timeouts = &admission.route.timeouts;
-    match admission.handshake.is_some() || timeouts.idle < timeouts.response {
+    match admission.handshake.is_some() || is_unwatched(admission) || timeouts.idle < timeouts.response {
         true => wait(exchange, timeouts.idle),
         false => wait_for_all(exchange),
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::gateway::{Consumer, Gateway, Route, Target};
 use crate::policy::authorise::Condition;
+use crate::policy::grpc::Call;
 use crate::policy::limit::headers::{self, Fields};
 use crate::policy::limit::{Granted, Permit, Refused};
 use crate::store::shared::SharedPermit;
@@ -42,6 +43,8 @@ pub struct Exchange {
     pub peer: Peer,
     /// As answered in `X-Request-Id`.
     pub id: RequestId,
+    /// The call of gRPC that it is.
+    pub grpc: Option<Call>,
     /// Its place in a trace, where traces are configured.
     pub trace: Option<Trace>,
     /// What admission found out so far; kept when it ends in a rejection.
@@ -194,6 +197,7 @@ impl Exchange {
             watch: None,
             peer: Peer::Stranger,
             id: RequestId::default(),
+            grpc: None,
             trace: None,
             trail: Trail::default(),
             admission: None,

@@ -11,11 +11,16 @@
 //! closed. In BUSY the timeouts of body and service hold instead, and the [`Patience`](patience::Patience) with the
 //! service. The deadlines are those of the generation that was current when the connection came.
 //!
-//! A connection that has become a WebSocket is ended here too, see `tunnel`.
+//! A connection that has become a WebSocket is ended here too, see `tunnel`. Over HTTP/2 all this is otherwise, see `http2`:
+//! the guard below such a connection only counts it, and its requests keep their own [`Deadlines`].
 
+mod alarm;
 mod connections;
+mod deadlines;
 mod frames;
+mod http2;
 mod patience;
+mod preface;
 mod tunnel;
 mod watch;
 
@@ -37,19 +42,22 @@ use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch::{Sender, channel};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::gateway::ConnectionLimits;
 
-use super::Proxy;
+use super::{Listening, Proxy};
 use super::client::Address;
 use super::occasion::{Occasion, Serving};
 use super::pulse::Pulse;
 
 pub use connections::Connections;
+pub use deadlines::{Awaited, Deadlines};
+pub use http2::{Open, Stream as Http2Stream, stream};
 pub use tunnel::{Entered, Terms, Tunnels};
 pub use watch::Watch;
 
+use alarm::Alarm;
 use connections::Entry;
 use frames::{CLOSE_CLIENT, CLOSE_SERVICE};
 use tunnel::{Ending, GOODBYE, Stage, Tunnel};
@@ -73,8 +81,11 @@ impl<O: Occasion> GuardedApp<O> {
 }
 
 impl<O: Occasion> GuardedApp<O> {
-    /// Counts the connection and wraps it, or turns it away.
-    fn guard(&self, io: Stream) -> Option<Guarded> {
+    /// Counts the connection and wraps it, or turns it away. One that comes back has been through this.
+    fn guard(&self, io: Stream) -> Option<Box<Guarded>> {
+        if (*io).as_any().is::<Guarded>() {
+            return io.into_any().downcast().ok();
+        }
         let state = &self.proxy.state;
         let limits = state.gateway.load().connection_limits;
         let peer = io.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
@@ -86,7 +97,8 @@ impl<O: Occasion> GuardedApp<O> {
         match admitted {
             Ok(caller) => {
                 let peer = address.map_or_else(Address::default, Address::of);
-                Some(Guarded::new(io, peer, limits, caller, Arc::clone(state)))
+                let speaks = if takes_http2(&io, &state.listeners) { Speaks::Unknown } else { Speaks::Http1 };
+                Some(Box::new(Guarded { speaks, ..Guarded::new(io, peer, limits, caller, Arc::clone(state)) }))
             }
             Err(full) => {
                 state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
@@ -109,24 +121,50 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
         'shutdown: 'served,
         Self: 'served,
     {
-        match self.guard(io) {
-            Some(guarded) => self.inner.process_new(Box::new(guarded), &self.steady.1),
-            None => Box::pin(std::future::ready(None)),
+        let Some(guarded) = self.guard(io) else {
+            return Box::pin(std::future::ready(None));
+        };
+        match guarded.speaks {
+            Speaks::Http1 => self.inner.process_new(guarded, &self.steady.1),
+            Speaks::Http2 => {
+                let app = Arc::clone(self);
+                Box::pin(async move {
+                    app.serve_http2(guarded).await;
+                    None
+                })
+            }
+            // pingora comes back with a stream that is given back to it.
+            Speaks::Unknown => Box::pin(async move {
+                let heard = preface::listen(*guarded).await?;
+                Some(Box::new(heard) as Stream)
+            }),
         }
     }
 }
 
+/// Whether the listener of this connection takes HTTP/2.
+fn takes_http2(io: &Stream, listeners: &[Listening]) -> bool {
+    // Which one it is takes a system call.
+    if !listeners.iter().any(|listening| listening.http2) {
+        return false;
+    }
+    let local = io.get_socket_digest().and_then(|digest| digest.local_addr()?.as_inet().copied());
+    local.is_some_and(|local| listeners.iter().any(|listening| listening.http2 && listening.took(local)))
+}
+
 /// The other end of a session's connection.
 pub fn peer(session: &Session) -> Address {
-    guarded(session).map(|guarded| guarded.peer.clone()).unwrap_or_default()
+    let http1 = || guarded(session).map(|guarded| &guarded.peer);
+    http1().or_else(|| stream(session).map(|stream| stream.peer())).cloned().unwrap_or_default()
 }
 
-/// What the connection of a session waits for.
+/// What the request of a session waits for.
 pub fn watch(session: &Session) -> Option<Arc<Watch>> {
-    guarded(session).map(|guarded| Arc::clone(&guarded.watch))
+    let http1 = || guarded(session).map(|guarded| &guarded.watch);
+    http1().or_else(|| stream(session).map(|stream| &stream.watch)).cloned()
 }
 
-/// Marks the connection of a session as busy with a request. The process's own, if it is one.
+/// Marks the connection of a session as busy with a request, where it has one at a time. The process's own, if it is one.
 pub fn mark_busy(session: &Session) -> Option<&Pulse> {
     let guarded = guarded(session)?;
     guarded.watch.enter(Phase::Busy);
@@ -156,15 +194,29 @@ pub struct Guarded {
     /// The phase and turn for which `due` holds.
     armed: Option<(Phase, u32)>,
     due: Instant,
-    /// Fires when `due` is reached or before. A connection that is never idle for long keeps one timer for many
-    /// requests: it is moved only when it fires too early, or would fire too late.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Fires when `due` is reached or before.
+    alarm: Alarm,
+    /// What its client speaks.
+    speaks: Speaks,
+    /// What was read to find that out, to be read once more.
+    ahead: Option<Box<[u8]>>,
     /// Where the connection has become a WebSocket.
     tunnel: Option<Box<Tunnel>>,
     /// The client does not take what is written.
     stalled: bool,
     state: Arc<super::State>,
     caller: Caller,
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// One of both: its first bytes tell.
+    Unknown,
 }
 
 /// Who is at the other end.
@@ -193,7 +245,9 @@ impl Guarded {
             limits,
             armed: None,
             due: Instant::now(),
-            timer: None,
+            alarm: Alarm::default(),
+            speaks: Speaks::Http1,
+            ahead: None,
             tunnel: None,
             stalled: false,
             state,
@@ -207,21 +261,16 @@ impl Guarded {
             self.due = Instant::now() + limit;
             self.armed = Some(armed);
         }
-        self.poll_timer(self.due, context)
+        self.alarm.poll(self.due, context)
     }
 
-    /// Waits for a moment with the one timer there is.
-    fn poll_timer(&mut self, due: Instant, context: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if timer.deadline() > due {
-            timer.as_mut().reset(due);
-        }
-        ready!(timer.as_mut().poll(context));
-        if timer.deadline() < due {
-            timer.as_mut().reset(due);
-            ready!(timer.as_mut().poll(context));
-        }
-        Poll::Ready(())
+    /// Reads again what was read ahead; whether there was anything.
+    fn read_again(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let Some(ahead) = self.ahead.take() else { return false };
+        let (now, later) = ahead.split_at(ahead.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.ahead = (!later.is_empty()).then(|| later.into());
+        true
     }
 
     /// What came of a write to the client: the time that it takes is not its service's.
@@ -284,7 +333,7 @@ impl Guarded {
             self.armed = armed;
         }
         let until = terms.until.filter(|until| *until < self.due);
-        ready!(self.poll_timer(until.unwrap_or(self.due), context));
+        ready!(self.alarm.poll(until.unwrap_or(self.due), context));
         Poll::Ready(if until.is_some() { Ending::Lifetime } else { Ending::Idle })
     }
 
@@ -310,7 +359,7 @@ impl Guarded {
                     Poll::Ready(Ok(())) if !left.filled().is_empty() => tunnel.from_client.pass(left.filled()),
                     Poll::Ready(_) => break,
                     Poll::Pending => {
-                        ready!(self.poll_timer(until, context));
+                        ready!(self.alarm.poll(until, context));
                         break;
                     }
                 }
@@ -335,7 +384,7 @@ impl Guarded {
     /// Waits for the end of the patience with a service, where there is one.
     fn poll_patience(&mut self, due: Option<std::time::Instant>, context: &mut Context<'_>) -> Poll<io::Error> {
         let Some(due) = due else { return Poll::Pending };
-        ready!(self.poll_timer(due.into(), context));
+        ready!(self.alarm.poll(due.into(), context));
         self.watch.patience.run_out();
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the service took too long"))
     }
@@ -348,6 +397,9 @@ impl AsyncRead for Guarded {
             let polled = me.poll_tunnel(&mut tunnel, context, buf);
             me.tunnel = Some(tunnel);
             return polled;
+        }
+        if me.read_again(buf) {
+            return Poll::Ready(Ok(()));
         }
         let (before, room) = (buf.filled().len(), buf.remaining());
         let read = Pin::new(&mut me.io).poll_read(context, buf);

@@ -187,7 +187,7 @@ impl Rehearsal {
         let service = UnixListener::bind(&address)?;
         let scene = Arc::default();
         let rehearsing = Rehearsing { scene: Arc::clone(&scene), service: UnixAddress::from_pathname(address)? };
-        let listeners = listeners.iter().map(|&address| Listening { written: address, bound: address }).collect();
+        let listeners = listeners.iter().map(|&address| Listening { written: address, bound: address, http2: false }).collect();
         let stored_keys = stored_keys.map(ArcSwap::from_pointee);
         let state =
             Arc::new(State { listeners, stored_keys, ..State::new(gateway, telemetry, AccessLog::open("off")?) });

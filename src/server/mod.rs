@@ -378,9 +378,12 @@ fn state(
     check_uploads(&gateway).map_err(StartError::Machine)?;
     telemetry.published(gateway.generation, unix_now());
     telemetry.keep(&gateway.inventory);
-    let bound = config.listeners.iter().zip(public);
-    let listeners =
-        bound.map(|(listener, bound)| Listening { written: listener.address, bound: bound.address }).collect();
+    let listening = |(listener, bound): (&config::Listener, &Bound)| Listening {
+        written: listener.address,
+        bound: bound.address,
+        http2: listener.http2,
+    };
+    let listeners = config.listeners.iter().zip(public).map(listening).collect();
     Ok(State { listeners, keys, ..State::new(gateway, telemetry, access) })
 }
 

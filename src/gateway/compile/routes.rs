@@ -108,7 +108,7 @@ impl RouteCompiler<'_> {
         let response_headers = headers::edits(&response.remove, &response.set, &place, self.report);
         self.warn_of_body(&methods, &body);
         self.refuse_patched_defaults(&methods);
-        let websocket = self.websocket(&methods);
+        let websocket = self.websocket(&methods, service.as_deref());
         let template = template?;
         if let Ok(host) = &host {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);

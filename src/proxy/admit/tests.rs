@@ -211,7 +211,7 @@ fn a_limit_by_claim_counts_each_value_apart_and_who_has_none_together() {
 #[test]
 fn the_description_is_answered_on_its_listener_only() {
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-    let bound = |written: &str, bound: &str| Listening { written: address(written), bound: address(bound) };
+    let bound = |written: &str, bound: &str| Listening { written: address(written), bound: address(bound), http2: false };
     for (docs, listeners, local, expected) in [
         ("127.0.0.1:80", vec![bound("127.0.0.1:80", "127.0.0.1:80")], "127.0.0.1:80", "page 200"),
         ("0.0.0.0:80", vec![bound("0.0.0.0:80", "0.0.0.0:80")], "192.0.2.7:80", "page 200"),

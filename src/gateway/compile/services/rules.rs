@@ -3,7 +3,7 @@
 use http::header::HeaderValue;
 
 use crate::config::{self, Place, Report};
-use crate::gateway::service::{Balance, BalanceKey, Ejection, HealthCheck, Retries, Retry, Rules, Timeouts};
+use crate::gateway::service::{Balance, BalanceKey, Ejection, HealthCheck, Protocol, Retries, Retry, Rules, Timeouts};
 use crate::policy::standing::{Exile, Thresholds};
 
 /// Most retries of a request.
@@ -26,6 +26,10 @@ pub(super) fn rules(service: &config::Service, place: &Place, report: &mut Repor
         None => None,
     };
     Some(Rules {
+        protocol: match service.protocol {
+            config::Protocol::Http1 => Protocol::Http1,
+            config::Protocol::Http2 => Protocol::Http2,
+        },
         balance: balance(&service.balance),
         timeouts: Timeouts {
             connect: timeouts.connect.get(),
