@@ -195,6 +195,8 @@ pub enum AccessField {
     Plan,
     /// Of the answer.
     Status,
+    /// How a call of gRPC ended.
+    GrpcStatus,
     /// `admitted`, `observed`, or why it was refused.
     Decision,
     /// The limits that refused it.

@@ -9,16 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::header::{CONNECTION, HOST, USER_AGENT};
+use http::Uri;
+use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use pingora::connectors::TransportConnector;
+use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
 use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::gateway::service::HealthCheck;
+use crate::gateway::service::{HealthCheck, Protocol};
 use crate::gateway::{Service, Target};
 use crate::proxy::State;
 
@@ -78,7 +81,8 @@ impl BackgroundService for Checker {
 fn begin(service: Arc<Service>, target: Arc<Target>, connector: Arc<TransportConnector>, turn: OwnedSemaphorePermit) {
     tokio::spawn(async move {
         if let Some(health) = &service.rules.health {
-            let result = timeout(health.timeout, check(health, &target, &connector)).await;
+            let protocol = service.rules.protocol;
+            let result = timeout(health.timeout, check(health, protocol, &target, &connector)).await;
             let result = result.unwrap_or_else(|_| Err("timeout".to_owned()));
             service.checked(&target, result.as_ref().copied().map_err(String::as_str), Instant::now());
         }
@@ -87,27 +91,52 @@ fn begin(service: Arc<Service>, target: Arc<Target>, connector: Arc<TransportCon
 }
 
 /// Asks once; what was wrong with the reply.
-async fn check(health: &HealthCheck, target: &Target, connector: &TransportConnector) -> Result<(), String> {
-    let request = question(health, target).map_err(|_| "request".to_owned())?;
+async fn check(
+    health: &HealthCheck,
+    protocol: Protocol,
+    target: &Target,
+    connector: &TransportConnector,
+) -> Result<(), String> {
+    let question = question(health, target).map_err(|_| "request".to_owned())?;
     let stream = connector.new_stream(&target.peer).await.map_err(|_| "connect".to_owned())?;
+    let status = match protocol {
+        Protocol::Http1 => ask(stream, target, question).await?,
+        Protocol::Http2 => ask_http2(stream, question).await?,
+    };
+    let (first, last) = health.statuses;
+    if (first..=last).contains(&status) { Ok(()) } else { Err(format!("status-{status}")) }
+}
+
+async fn ask(stream: Stream, target: &Target, mut question: RequestHeader) -> Result<u16, &'static str> {
+    question.insert_header(CONNECTION, "close").map_err(|_| "request")?;
     let mut session = HttpSession::new_with_options(stream, &target.peer);
-    session.write_request_header(Box::new(request)).await.map_err(|_| "reset".to_owned())?;
+    session.write_request_header(Box::new(question)).await.map_err(|_| "reset")?;
     for _ in 0..=MAX_INTERIM {
-        session.read_response().await.map_err(|_| "reply".to_owned())?;
+        session.read_response().await.map_err(|_| "reply")?;
         let status = session.get_status().map_or(0, |status| status.as_u16());
         if status >= 200 {
-            let (first, last) = health.statuses;
-            let good = (first..=last).contains(&status);
-            return if good { Ok(()) } else { Err(format!("status-{status}")) };
+            return Ok(status);
         }
     }
-    Err("reply".to_owned())
+    Err("reply")
+}
+
+async fn ask_http2(stream: Stream, mut question: RequestHeader) -> Result<u16, &'static str> {
+    let host = question.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let uri = Uri::builder().scheme("http").authority(host).path_and_query(question.raw_path()).build();
+    question.set_uri(uri.map_err(|_| "request")?);
+    let mut settings = H2HandshakeSettings::new();
+    settings.max_streams = 1;
+    let connection = handshake(stream, settings).await.map_err(|_| "connect")?;
+    let mut session = connection.spawn_stream().await.ok().flatten().ok_or("connect")?;
+    session.write_request_header(Box::new(question), true).map_err(|_| "reset")?;
+    session.read_response_header().await.map_err(|_| "reply")?;
+    Ok(session.response_header().map_or(0, |header| header.status.as_u16()))
 }
 
 fn question(health: &HealthCheck, target: &Target) -> pingora::Result<RequestHeader> {
     let mut request = RequestHeader::build("GET", health.path.as_bytes(), None)?;
     request.insert_header(HOST, health.host.as_ref().unwrap_or(&target.host).clone())?;
     request.insert_header(USER_AGENT, concat!("tollgate/", env!("CARGO_PKG_VERSION"), " health"))?;
-    request.insert_header(CONNECTION, "close")?;
     Ok(request)
 }

@@ -16,6 +16,8 @@
 //! - `forward_auth` — auth services that are asked who calls: what they get, what they may answer
 //! - `uploads` — multipart forms: what passes, what is refused, and how little memory they take
 //! - `forwarding` — what passes between client and service, and how its failures are answered
+//! - `http2`   — HTTP/2 with clients and services: what passes, what a connection may cost, how it ends
+//! - `grpc`    — calls of gRPC by a real client to a real service, and how the gateway's own errors look to it
 //! - `services` — several targets, health, timeouts, retries, and services that misbehave
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
@@ -50,7 +52,9 @@ mod examples;
 mod explain;
 mod forward_auth;
 mod forwarding;
+mod grpc;
 mod guard;
+mod http2;
 mod import;
 mod keys;
 mod limits;

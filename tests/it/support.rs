@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod gateway;
+pub mod http2;
 pub mod multipart;
 pub mod origin;
 pub mod redis;

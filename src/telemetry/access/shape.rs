@@ -54,6 +54,7 @@ pub enum Field {
     Consumer,
     Plan,
     Status,
+    GrpcStatus,
     Decision,
     RefusedBy,
     Observed,

@@ -214,7 +214,7 @@ impl Telemetry {
             connections_expired: counters(
                 &registry,
                 "tollgate_connections_expired_total",
-                "Connections closed at a deadline, by deadline",
+                "Connections closed at a deadline, by deadline, and those of HTTP/2 that cost too much",
                 &["deadline"],
             ),
             body_memory: int_gauge(&registry, "tollgate_body_memory_bytes", "Request bodies held for checking"),
@@ -327,7 +327,7 @@ impl Telemetry {
         for reason in ["total", "address", "leaving"] {
             telemetry.connections_refused.with_label_values(&[reason]);
         }
-        for deadline in ["idle", "header"] {
+        for deadline in ["idle", "header", "abuse"] {
             telemetry.connections_expired.with_label_values(&[deadline]);
         }
         for kind in ["consumer", "stranger", "overflow"] {
