@@ -18,6 +18,7 @@ fn line(headers: &HeaderMap) -> AccessLine<'_> {
         host: b"api.example.com",
         path: "/v1/users/1234567/orders",
         protocol: "HTTP/1.1",
+        tls: None,
         route: Some("list-orders"),
         service: Some("orders"),
         target: Some("10.0.0.17:8002"),

@@ -370,9 +370,18 @@ fn explain(arguments: commands::explain::Arguments) -> ExitCode {
     // No service is contacted, so any address will do; without one a request would end at the gateway.
     let lookup = |_: &str, _: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
     let keys = KeySources::default();
-    let surroundings =
-        Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None, keys: &keys, services: &[] };
     let source = Source::File(file);
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &keys,
+        read: Some(&|name| server::read_beside(&source, name)),
+        now: server::unix_now(),
+        running: &[],
+        services: &[],
+    };
     let checked = server::check(&source, Purpose::Checking, &surroundings);
     let (Some(gateway), Some(loaded)) = (checked.gateway, checked.loaded) else {
         let _ = std::io::stderr().write_all(render(&checked.report, &checked.sources).as_bytes());
@@ -415,6 +424,9 @@ fn compile(source: &Source) -> Checked {
         generation: 1,
         flood: None,
         keys: &KeySources::default(),
+        read: Some(&|name| server::read_beside(source, name)),
+        now: server::unix_now(),
+        running: &[],
         services: &[],
     };
     server::check(source, Purpose::Checking, &surroundings)

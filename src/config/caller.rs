@@ -13,7 +13,7 @@ use super::values::{OneOrMany, Rate, Sha256};
 /// A named way to find the consumer: exactly one kind.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = schema::exactly_one(&["api_key", "jwt", "basic", "forward_auth"])))]
+#[schemars(extend("oneOf" = schema::exactly_one(&["api_key", "jwt", "basic", "forward_auth", "client_certificate"])))]
 pub struct Authenticator {
     /// A key that only the consumer knows.
     #[serde(default)]
@@ -27,7 +27,15 @@ pub struct Authenticator {
     /// An auth service that is asked.
     #[serde(default)]
     pub forward_auth: Option<ForwardAuth>,
+    /// The certificate with which the client has connected, to a listener with `client_ca`.
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
 }
+
+/// Who calls is whose `certificates` the client's certificate is among.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificate {}
 
 /// Where the key stands in a request: exactly one of `header`, `query`, `cookie`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
@@ -72,8 +80,27 @@ pub struct Consumer {
     pub api_keys: Vec<KeyHash>,
     /// Its passwords, with which its name is good where `basic` is asked for; any one suffices.
     pub passwords: Vec<Password>,
+    /// Its certificates, which are good where `client_certificate` is asked for.
+    pub certificates: Vec<Certificate>,
     /// Passed to services as `X-Consumer-Groups`.
     pub groups: Vec<String>,
+}
+
+/// The certificate of a client, by exactly one of its names.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("oneOf" = schema::exactly_one(&["dns", "uri", "email", "subject", "sha256"])))]
+pub struct Certificate {
+    /// A host name among its alternative names.
+    pub dns: Option<String>,
+    /// A URI among its alternative names: `spiffe://example.org/billing`.
+    pub uri: Option<String>,
+    /// An address of electronic mail among its alternative names.
+    pub email: Option<String>,
+    /// The common name of its subject.
+    pub subject: Option<String>,
+    /// SHA-256 of the certificate: `openssl x509 -in client.pem -outform der | sha256sum`.
+    pub sha256: Option<Sha256>,
 }
 
 /// An API key, which itself is never written down.

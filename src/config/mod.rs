@@ -24,6 +24,7 @@ mod schema;
 mod schema_files;
 mod service;
 mod serving;
+mod tls;
 mod traces;
 mod values;
 mod websocket;
@@ -35,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
 pub use basic::{Basic, Hidden, Password};
-pub use caller::{ApiKey, Authenticator, Consumer, KeyHash, Plan};
+pub use caller::{ApiKey, Authenticator, Certificate, ClientCertificate, Consumer, KeyHash, Plan};
 pub use decode::{Fault, decode};
 pub use forward_auth::ForwardAuth;
 pub use jwt::{Algorithm, Jwt};
@@ -53,6 +54,7 @@ pub use serving::{
     AccessField, AccessFormat, AccessLines, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, Log,
     LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,
 };
+pub use tls::{CertificateFiles, ClientAuth, ListenerTls, RedirectHttps, ServiceTls, TlsVersion};
 pub use traces::{Compression, Errors, Parent, Traces};
 pub use values::{
     BalanceKey, Duration, FieldName, LimitBy, OneOrMany, Parameters, Period, Rate, RetryOn, Sha256, Share, Size,

@@ -8,6 +8,7 @@ use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::schema;
+use super::tls::ServiceTls;
 use super::values::{BalanceKey, Duration, RetryOn, Share, Statuses};
 
 /// A microservice behind the gateway: exactly one of `url` and `targets`.
@@ -15,7 +16,7 @@ use super::values::{BalanceKey, Duration, RetryOn, Share, Statuses};
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = schema::exactly_one(&["url", "targets"])))]
 pub struct Service {
-    /// `http://host[:port][/path]`; the path is put before every service path.
+    /// `http://host[:port][/path]`, or `https:`; the path is put before every service path.
     #[serde(default)]
     pub url: Option<String>,
     /// The addresses of its instances.
@@ -24,6 +25,9 @@ pub struct Service {
     /// What is spoken with them.
     #[serde(default)]
     pub protocol: Protocol,
+    /// How TLS is spoken with it. Default: with a `url` that begins with `https:` as with any server, else not at all.
+    #[serde(default)]
+    pub tls: Option<ServiceTls>,
     /// Which of them gets a request.
     #[serde(default)]
     pub balance: Balance,

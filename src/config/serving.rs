@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema;
+use super::tls::{ListenerTls, RedirectHttps};
 use super::values::{Duration, FieldName, Rate, Sha256, Size};
 
 /// An address the gateway accepts clients on.
@@ -13,9 +14,16 @@ pub struct Listener {
     /// `IP:port`; port 0 takes a free one and logs it.
     #[schemars(schema_with = "schema::socket_address")]
     pub address: std::net::SocketAddr,
-    /// Takes HTTP/2 as well, from clients that begin with it (h2c with prior knowledge).
+    /// Absent: plain HTTP.
     #[serde(default)]
-    pub http2: bool,
+    pub tls: Option<ListenerTls>,
+    /// Whether HTTP/2 is spoken beside HTTP/1.1. Absent: over TLS it is; on a plain listener, where clients have to begin
+    /// with it (h2c with prior knowledge), it is not.
+    #[serde(default)]
+    pub http2: Option<bool>,
+    /// Serve nothing here but send clients to the same host and path over TLS. `true` means port 443.
+    #[serde(default)]
+    pub redirect_https: Option<RedirectHttps>,
 }
 
 /// The listener for operators. It answers everyone who reaches it: keep it on loopback or a private network.
@@ -76,6 +84,8 @@ pub enum ErrorFormat {
 pub struct Guard {
     /// From the first byte of a request's header to its last.
     pub header_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
     /// How long a connection may stay open between requests.
     pub idle_timeout: Duration,
     /// From the end of the header to the end of a body that is checked; for a streamed body, the longest silence.
@@ -107,6 +117,7 @@ impl Default for Guard {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             max_connections: 20_000,
@@ -183,6 +194,8 @@ pub enum AccessField {
     Path,
     /// `HTTP/1.1`.
     Protocol,
+    /// Version of TLS, where the client came over it.
+    Tls,
     /// Name of the route.
     Route,
     /// Name of the service.

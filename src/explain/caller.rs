@@ -11,7 +11,7 @@ pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &F
     if refused.is_some_and(|step| step < Step::Caller) {
         return None;
     }
-    let Access::Authenticated { places, tokens, passwords, asked, .. } = &route.access else {
+    let Access::Authenticated { certificates, places, tokens, passwords, asked, .. } = &route.access else {
         let given = if part.consumer.is_some() { "; a given consumer changes nothing" } else { "" };
         return Some(format!("the route is public, so nobody is asked who they are{given}"));
     };
@@ -24,7 +24,8 @@ pub fn described(route: &Route, part: &rehearse::Part, sent: &Message, found: &F
         let keys = places.iter().map(|place| format!("an API key in {}", place_text(&place.part)));
         let tokens = tokens.iter().map(|tokens| format!("a token in {}", place_text(&tokens.place.part)));
         let passwords = passwords.first().map(|_| "a name and a password in header authorization".to_owned());
-        let looked: Vec<String> = keys.chain(tokens).chain(passwords).collect();
+        let certificate = certificates.then(|| "a client certificate, which explain has not".to_owned());
+        let looked: Vec<String> = keys.chain(tokens).chain(passwords).chain(certificate).collect();
         let asks = asked.iter().map(|asked| format!("asks {}, which explain does not", asked.name));
         let looks = (!looked.is_empty()).then(|| format!("looks for {}", looked.join(" and ")));
         let does: Vec<String> = looks.into_iter().chain(asks).collect();

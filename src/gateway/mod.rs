@@ -15,10 +15,12 @@ pub mod router;
 pub mod service;
 mod service_path;
 pub mod template;
+pub mod tls;
 pub mod token;
 pub mod traces;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +45,7 @@ use crate::telemetry::{Inventory, Lines, RouteMetrics, Shape, WebsocketMetrics};
 pub use compile::{Surroundings, compile, judge, openapi};
 pub use limit_counters::LimitCounters;
 pub use router::Router;
-pub use service::{HostHeader, Service, Target, Timeouts, lookup};
+pub use service::{HostHeader, NO_AUTHORITIES, Service, Target, Timeouts, connector, lookup};
 pub use service_path::{ServicePath, Value as ServicePathValue};
 
 /// The methods that a route may declare. CONNECT and TRACE are not among them: a gateway has no use for either, and
@@ -59,6 +61,8 @@ pub struct Gateway {
     pub hash: Box<str>,
     /// The configuration as enforced, for the admin listener, as JSON: defaults filled in, secrets masked.
     pub configuration: Box<str>,
+    /// How clients come in, by the address of the listener as written.
+    pub entrances: Vec<(SocketAddr, tls::Entrance)>,
     /// Caps and deadlines of connections.
     pub connection_limits: ConnectionLimits,
     /// Caps of a request.
@@ -81,6 +85,8 @@ pub struct Gateway {
     pub keys: Keyring<Arc<Consumer>>,
     /// Every consumer with passwords.
     pub accounts: password::Accounts,
+    /// Every certificate of a consumer.
+    pub certificates: tls::Owners,
     /// All consumers by name, also those that no credential finds.
     pub consumers: IndexMap<String, Arc<Consumer>>,
     /// All plans by name.
@@ -138,6 +144,8 @@ impl Gateway {
 pub struct ConnectionLimits {
     /// From the first byte of a header to its last.
     pub header_timeout: Duration,
+    /// For a TLS handshake.
+    pub handshake_timeout: Duration,
     /// Between requests.
     pub idle_timeout: Duration,
     /// Open connections, all together.
@@ -288,6 +296,8 @@ pub enum Access {
     Public,
     /// Whoever has a key in one of these places, a token or a password, or is known to an auth service.
     Authenticated {
+        /// Whether the certificate of the connection's client counts.
+        certificates: bool,
         /// Where to look.
         places: Vec<KeyPlace>,
         /// Whose tokens are taken.

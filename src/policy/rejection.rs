@@ -41,8 +41,11 @@ pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
 /// The reason of a request that no rejection ended: its client went away.
 pub const CLIENT_LEFT: &str = "client-left";
 
-/// How many reasons there are: the codes of [`Rejection`], and [`CLIENT_LEFT`].
-pub const REASONS: usize = 41;
+/// The reason of a request that should have come over TLS, and was sent there.
+pub const REDIRECTED: &str = "redirected";
+
+/// How many reasons there are: the codes of [`Rejection`], [`CLIENT_LEFT`] and [`REDIRECTED`].
+pub const REASONS: usize = 43;
 
 /// Why a request ends here.
 #[derive(Debug)]
@@ -63,6 +66,8 @@ pub enum Rejection {
     HeaderTooLarge,
     /// A transfer coding other than `chunked`.
     TransferCoding,
+    /// A host that the connection was not made for, where that matters.
+    Misdirected,
     /// No route has this host and path.
     NotFound,
     /// Routes with this path exist, for these methods.
@@ -166,6 +171,7 @@ impl Rejection {
             Self::BodyTimeout => 408,
             Self::BodyTooLarge(_) => 413,
             Self::UriTooLong => 414,
+            Self::Misdirected => 421,
             Self::Media(_) => match format {
                 Format::Problem => 415,
                 Format::Fastapi => 422,
@@ -199,6 +205,7 @@ impl Rejection {
             Self::UriTooLong => "uri-too-long",
             Self::HeaderTooLarge => "header-too-large",
             Self::TransferCoding => "transfer-coding",
+            Self::Misdirected => "misdirected",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed(_) => "method-not-allowed",
             Self::CredentialMissing(_) => "credential-missing",
@@ -245,6 +252,7 @@ impl Rejection {
             Self::UriTooLong => "Path and query are too long.",
             Self::HeaderTooLarge => "The header has too many fields or bytes.",
             Self::TransferCoding => "The only transfer coding is chunked.",
+            Self::Misdirected => "This connection was made for another host.",
             Self::NotFound => "No route has this path.",
             Self::MethodNotAllowed(_) => "The path exists, but not for this method.",
             Self::CredentialMissing(_) => "This route needs a credential.",
@@ -313,6 +321,7 @@ impl Rejection {
             | Self::UriTooLong
             | Self::HeaderTooLarge
             | Self::TransferCoding
+            | Self::Misdirected
             | Self::NotFound
             | Self::CredentialAmbiguous
             | Self::Forbidden
@@ -441,7 +450,7 @@ mod tests {
         let text = text.split("\n    }\n").next().unwrap();
         let literals = text.split('"').skip(1).step_by(2);
         let reasons: std::collections::BTreeSet<&str> =
-            literals.chain([FORBIDDEN, QUOTA_EXCEEDED, CLIENT_LEFT]).collect();
+            literals.chain([FORBIDDEN, QUOTA_EXCEEDED, CLIENT_LEFT, REDIRECTED]).collect();
         assert_eq!(reasons.len(), REASONS, "{reasons:?}");
     }
 

@@ -11,10 +11,12 @@
 mod ask;
 mod authenticate;
 mod authorise;
+mod certificate;
 mod here;
 mod message;
 mod observe;
 mod password;
+mod redirect;
 pub(super) mod shared;
 mod stored;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod token;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -112,6 +115,8 @@ pub enum Decision {
     ReadBody(Pending),
     /// It is answered with the methods of its path.
     Options(HeaderValue),
+    /// It is sent to this address.
+    Redirect(HeaderValue),
     /// It is answered with a page of the API's description.
     Page(docs::Answer),
 }
@@ -137,6 +142,8 @@ pub struct Request<'a> {
     pub peer: Address,
     /// Our end of the connection, where it matters which listener a request came through.
     pub local: Option<SocketAddr>,
+    /// The port of TLS, where its listener only shows the way there.
+    pub redirect: Option<NonZeroU16>,
     /// For whom it is and where it ends.
     pub envelope: Envelope<'a>,
 }
@@ -149,13 +156,13 @@ impl<'a> Request<'a> {
         // The first look at it is a system call.
         let local = gateway.docs.as_ref().and_then(|_| session.server_addr()?.as_inet().copied());
         let mut request = Self::new(header, header.raw_path(), raw.unwrap_or_default(), guard::peer(session));
-        request.local = local;
+        (request.local, request.redirect) = (local, guard::redirect(session));
         request.envelope.follow(guard::stream(session).is_some_and(|stream| stream.has_body));
         request
     }
 
     pub(super) fn new(parts: &'a Parts, target: &'a [u8], raw: Bytes, peer: Address) -> Self {
-        Self { parts, target, raw, peer, local: None, envelope: Envelope::of(&parts.headers) }
+        Self { parts, target, raw, peer, local: None, redirect: None, envelope: Envelope::of(&parts.headers) }
     }
 }
 
@@ -183,6 +190,10 @@ pub(super) async fn admit_on(
     check_flood(&gateway, exchange)?;
     message::check(&gateway.request_limits, request)?;
     let host = message::host(request)?;
+    message::check_name(host, exchange.tls.as_deref())?;
+    if let Some(port) = request.redirect {
+        return redirect::to_tls(&gateway, parts, host, port).map(Decision::Redirect);
+    }
     if request.target == b"*" {
         return whole_server(&parts.method);
     }

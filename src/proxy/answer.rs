@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, StatusCode, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -17,7 +17,7 @@ use pingora::proxy::Session;
 use crate::gateway::docs;
 use crate::policy::grpc;
 use crate::policy::limit::headers::Fields;
-use crate::policy::rejection::{Format, Malformed, Names, Rejection, X_REQUEST_ID};
+use crate::policy::rejection::{Format, Malformed, Names, REDIRECTED, Rejection, X_REQUEST_ID};
 use crate::policy::trace_context::TraceId;
 
 use super::body::declared_length;
@@ -65,6 +65,17 @@ pub async fn end_call(session: &mut Session, exchange: &mut Exchange, rejection:
 pub async fn options(session: &mut Session, exchange: &mut Exchange, allow: HeaderValue) -> Result<()> {
     let headers = [(ALLOW, allow)].into_iter().collect();
     let header = built(StatusCode::NO_CONTENT.as_u16(), headers, exchange.id.value(), Some(0))?;
+    write(session, header, Bytes::new()).await
+}
+
+/// Answers with another address, for good; the method and the body are to be sent there again.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn redirect(session: &mut Session, exchange: &mut Exchange, location: HeaderValue) -> Result<()> {
+    exchange.rejected = Some(REDIRECTED);
+    let headers = [(LOCATION, location)].into_iter().collect();
+    let header = built(StatusCode::PERMANENT_REDIRECT.as_u16(), headers, exchange.id.value(), 0)?;
     write(session, header, Bytes::new()).await
 }
 

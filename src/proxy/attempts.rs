@@ -129,7 +129,7 @@ pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Htt
         Error::explain(ErrorType::ConnectNoRoute, format!("service {} has no target", service.name)).into_up()
     })?;
     let target = picked.target;
-    let mut peer = Box::new(target.peer.clone());
+    let mut peer = Box::new(service.peer(&target));
     peer.group_key = peer.group_key.wrapping_add(target.state.era());
     set_timeouts(&mut peer.options, super::admission(exchange)?, exchange.attempts.due);
     let now = exchange.started.elapsed();
@@ -149,6 +149,7 @@ fn set_timeouts(options: &mut PeerOptions, admission: &Admission, due: Option<In
     let left = due.map(|due| due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
     let within = |time: Duration| Some(left.map_or(time, |left| time.min(left)));
     options.connection_timeout = within(timeouts.connect);
+    options.total_connection_timeout = options.total_connection_timeout.and_then(within);
     (options.read_timeout, options.write_timeout) = match (&admission.handshake, &admission.body) {
         // pingora keeps the times that it was given first. A WebSocket may be silent for longer than any reply, and the
         // time for all of a reply is none of its.

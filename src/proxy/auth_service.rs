@@ -21,8 +21,8 @@ use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use tokio::time::timeout;
 
-use crate::gateway::Consumer;
 use crate::gateway::forward_auth::{ForwardAuthenticator, Nameless};
+use crate::gateway::{Consumer, connector};
 use crate::policy::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::policy::rejection::X_REQUEST_ID;
 use crate::policy::trace_context::TRACEPARENT;
@@ -35,6 +35,9 @@ const MAX_HEADER: usize = 16 * 1024;
 
 /// Largest body of an answer that is read off, in bytes.
 const MAX_BODY: usize = 16 * 1024;
+
+/// Most connections that are kept.
+const POOL_SIZE: usize = 128;
 
 /// How long that may take.
 const BODY_PATIENCE: Duration = Duration::from_millis(50);
@@ -128,16 +131,17 @@ impl AuthServices {
         exchange: &Exchange,
     ) -> Result<Answer, AskFault> {
         let target = authenticator.service.next_target().ok_or(AskFault::NoAddress)?;
+        let peer = authenticator.service.peer(&target);
         let question = question(authenticator, &target.host, parts, exchange).map_err(|_| AskFault::Reply)?;
-        let connector = self.connector.get_or_init(|| TransportConnector::new(None));
-        if let Some(stream) = connector.reused_stream(&target.peer).await
-            && let Ok(session) = send(stream, &target.peer, question.clone()).await
+        let connector = self.connector.get_or_init(|| connector(POOL_SIZE));
+        if let Some(stream) = connector.reused_stream(&peer).await
+            && let Ok(session) = send(stream, &peer, question.clone()).await
         {
-            return self.settle(session, &target.peer, authenticator).await;
+            return self.settle(session, &peer, authenticator).await;
         }
-        let stream = connector.new_stream(&target.peer).await.map_err(|_| AskFault::Unreachable)?;
-        let session = send(stream, &target.peer, question).await?;
-        self.settle(session, &target.peer, authenticator).await
+        let stream = connector.new_stream(&peer).await.map_err(|_| AskFault::Unreachable)?;
+        let session = send(stream, &peer, question).await?;
+        self.settle(session, &peer, authenticator).await
     }
 
     /// Reads the answer, and keeps the connection if it can be kept.

@@ -10,11 +10,11 @@ use http::header::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use crate::policy::headers::FORWARDED_FOR;
+use crate::policy::headers::{FORWARDED_FOR, FORWARDED_PROTO};
 use crate::policy::rejection::X_REQUEST_ID;
 use crate::policy::trace_context::write_hexadecimal;
 
-use super::exchange::Peer;
+use super::exchange::{Exchange, Peer};
 
 /// Longest request id taken over from a trusted proxy, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -27,6 +27,12 @@ pub fn client(peer: &Address, trusted: &[IpNet], headers: &HeaderMap) -> (Addres
         return (peer.clone(), Peer::Stranger);
     }
     (Address::of(last_stranger(peer.ip, trusted, headers)), Peer::Trusted)
+}
+
+/// What the client speaks: by the word of a trusted proxy where there is one, else as it came here.
+pub fn scheme(headers: &HeaderMap, exchange: &Exchange) -> &'static str {
+    let said = exchange.peer == Peer::Trusted && headers.get(FORWARDED_PROTO).is_some_and(|proto| *proto == "https");
+    if said || exchange.tls.is_some() { "https" } else { "http" }
 }
 
 fn last_stranger(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {

@@ -21,6 +21,7 @@ use super::body::{Reservation, Slot};
 use super::client::{Address, RequestId};
 use super::guard::{Entered, Watch};
 use super::reply::model::Hold;
+use super::tls::Secured;
 use super::trace::Trace;
 
 /// pingora's CTX.
@@ -41,6 +42,8 @@ pub struct Exchange {
     pub watch: Option<Arc<Watch>>,
     /// Whether the peer is a trusted proxy.
     pub peer: Peer,
+    /// What is known of the connection, where it is over TLS.
+    pub tls: Option<Arc<Secured>>,
     /// As answered in `X-Request-Id`.
     pub id: RequestId,
     /// The call of gRPC that it is.
@@ -196,6 +199,7 @@ impl Exchange {
             tunnel: None,
             watch: None,
             peer: Peer::Stranger,
+            tls: None,
             id: RequestId::default(),
             grpc: None,
             trace: None,

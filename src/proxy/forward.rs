@@ -33,7 +33,7 @@ use crate::policy::rejection::X_REQUEST_ID;
 use crate::policy::websocket::NEGOTIATED;
 
 use super::admit::{Admission, AdmittedBody};
-use super::client::Address;
+use super::client::{Address, scheme};
 use super::exchange::{Exchange, Peer};
 use super::guard::Http2Stream;
 use super::reply::model;
@@ -59,6 +59,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let headers = &mut request.headers;
     headers.reserve(ADDED);
     let said = Said::by_proxy(headers, exchange.peer);
+    let proto = scheme(headers, exchange);
     let tracestate = trace::state_for_service(headers, exchange);
     if let Some(allowed) = &route.allowed_headers {
         let negotiated = admission.handshake.iter().flat_map(|_| NEGOTIATED);
@@ -105,7 +106,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         headers.insert(HOST, host.clone());
     }
     headers.append(VIA, via);
-    add_forwarding(headers, exchange, client_host, said)?;
+    add_forwarding(headers, exchange, client_host, said, proto)?;
     if let Some(consumer) = &exchange.trail.consumer {
         headers.insert(CONSUMER_NAME, consumer.name_header.clone());
         if let Some(plan) = &consumer.plan {
@@ -183,12 +184,11 @@ fn describing(body: &AdmittedBody) -> &'static [HeaderName] {
     }
 }
 
-/// What a trusted proxy said of its client; nothing when the peer is a stranger.
+/// What a trusted proxy said of its client, besides what it speaks; nothing when the peer is a stranger.
 #[derive(Default)]
 struct Said {
     chain: String,
     host: Option<HeaderValue>,
-    proto: Option<&'static str>,
 }
 
 impl Said {
@@ -197,11 +197,7 @@ impl Said {
             return Self::default();
         }
         let chain: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-        Self {
-            chain: chain.join(", "),
-            host: headers.get(FORWARDED_HOST).cloned(),
-            proto: headers.get(FORWARDED_PROTO).filter(|value| *value == "https").map(|_| "https"),
-        }
+        Self { chain: chain.join(", "), host: headers.get(FORWARDED_HOST).cloned() }
     }
 }
 
@@ -210,8 +206,8 @@ fn add_forwarding(
     exchange: &Exchange,
     client_host: Option<HeaderValue>,
     said: Said,
+    proto: &'static str,
 ) -> Result<()> {
-    let proto = said.proto.unwrap_or("http");
     let host = said.host.or(client_host);
     headers.insert(FORWARDED_FOR, continued(said.chain, &exchange.peer_address)?);
     headers.insert(FORWARDED, value(forwarded(exchange.client.as_bytes(), host.as_ref(), proto))?);

@@ -7,6 +7,7 @@
 //! IDLE ── first byte ──▶ HEADER ── early_request_filter ──▶ BUSY ── logging ──▶ IDLE
 //! ```
 //!
+//! A connection with TLS shakes hands before that, counted already and within a deadline of its own (`tls`).
 //! In IDLE and HEADER an absolute deadline runs; a header that misses it is answered 408, an idle connection is
 //! closed. In BUSY the timeouts of body and service hold instead, and the [`Patience`](patience::Patience) with the
 //! service. The deadlines are those of the generation that was current when the connection came.
@@ -21,35 +22,28 @@ mod frames;
 mod http2;
 mod patience;
 mod preface;
+mod stream;
 mod tunnel;
 mod watch;
 
-use std::io;
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use async_trait::async_trait;
 use pingora::apps::ServerApp;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::TlsRef;
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-    UniqueID, UniqueIDType, tls::SslDigest,
-};
+use pingora::protocols::Stream;
 use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch::{Sender, channel};
-use tokio::time::Instant;
 
-use crate::gateway::ConnectionLimits;
+use crate::gateway::tls::{Entrance, ListenerTls};
 
-use super::{Listening, Proxy};
+use super::Proxy;
 use super::client::Address;
+use super::listening::entrance_of;
 use super::occasion::{Occasion, Serving};
 use super::pulse::Pulse;
+use super::tls::{self, Secured};
 
 pub use connections::Connections;
 pub use deadlines::{Awaited, Deadlines};
@@ -57,10 +51,7 @@ pub use http2::{Open, Stream as Http2Stream, stream};
 pub use tunnel::{Entered, Terms, Tunnels};
 pub use watch::Watch;
 
-use alarm::Alarm;
-use connections::Entry;
-use frames::{CLOSE_CLIENT, CLOSE_SERVICE};
-use tunnel::{Ending, GOODBYE, Stage, Tunnel};
+use stream::{Arrival, Caller, Guarded, Speaks, Way};
 use watch::Phase;
 
 /// pingora's HTTP proxy behind the guard.
@@ -81,49 +72,56 @@ impl<O: Occasion> GuardedApp<O> {
 }
 
 impl<O: Occasion> GuardedApp<O> {
-    /// Counts the connection and wraps it, or turns it away. One that comes back has been through this.
-    fn guard(&self, io: Stream) -> Option<Box<Guarded>> {
-        if (*io).as_any().is::<Guarded>() {
-            return io.into_any().downcast().ok();
-        }
+    /// Counts the connection, or turns it away.
+    fn arrive(&self, io: &Stream) -> Option<Arrival> {
         let state = &self.proxy.state;
         let limits = state.gateway.load().connection_limits;
         let peer = io.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().copied());
         let address = peer.map(|peer| peer.ip());
-        let admitted = match state.pulse.load_full().filter(|pulse| peer.is_some_and(|peer| pulse.comes_from(peer))) {
+        let admitted = match state.pulse.load_full().filter(|pulse| peer.is_some_and(|peer| pulse.arrives_from(peer))) {
             Some(pulse) => Ok(Caller::Itself(pulse)),
             None => state.connections.enter(address, &limits).map(Caller::Client),
         };
         match admitted {
-            Ok(caller) => {
-                let peer = address.map_or_else(Address::default, Address::of);
-                let speaks = if takes_http2(&io, &state.listeners) { Speaks::Unknown } else { Speaks::Http1 };
-                Some(Box::new(Guarded { speaks, ..Guarded::new(io, peer, limits, caller, Arc::clone(state)) }))
-            }
+            Ok(caller) => Some(Arrival { peer: address.map_or_else(Address::default, Address::of), limits, caller }),
             Err(full) => {
                 state.telemetry.connections_refused.with_label_values(&[full.label()]).inc();
                 None
             }
         }
     }
+
+    /// How whoever has arrived comes in; `None` when that cannot be told and matters. The process asks itself in plain
+    /// HTTP everywhere: it has no certificate that a listener may want, and whether others can use the listener's does
+    /// not say whether it serves.
+    fn entrance(&self, io: &Stream, arrival: &Arrival) -> Option<Arc<Entrance>> {
+        match &arrival.caller {
+            Caller::Client(_) => entrance_of(io, &self.proxy.state.listeners),
+            Caller::Itself(_) => Some(Arc::new(Entrance::Plain { http2: false })),
+        }
+    }
+
+    /// The connection once TLS is spoken on it.
+    async fn secure(&self, io: Stream, tls: &ListenerTls, arrival: Arrival) -> Option<Stream> {
+        let telemetry = &self.proxy.state.telemetry;
+        let (io, secured, result) = match tls::accept(io, tls, arrival.limits.handshake_timeout).await {
+            Ok(shaken) => shaken,
+            Err(result) => {
+                telemetry.shook_hands(result);
+                return None;
+            }
+        };
+        telemetry.shook_hands(result);
+        Some(Box::new(Guarded::new(io, arrival, Way::Tls(Arc::new(secured)), Arc::clone(&self.proxy.state))))
+    }
 }
 
-/// Written without `async_trait`: the proxy's own future is handed on, so that a connection is not polled through one
-/// more at each of its wake-ups.
-impl<O: Occasion> ServerApp for GuardedApp<O> {
-    fn process_new<'app, 'shutdown, 'served>(
-        self: &'app Arc<Self>,
-        io: Stream,
-        _shutdown: &'shutdown ShutdownWatch,
-    ) -> Pin<Box<dyn Future<Output = Option<Stream>> + Send + 'served>>
-    where
-        'app: 'served,
-        'shutdown: 'served,
-        Self: 'served,
-    {
-        let Some(guarded) = self.guard(io) else {
-            return Box::pin(std::future::ready(None));
-        };
+/// What becomes of a connection.
+type Served<'served> = Pin<Box<dyn Future<Output = Option<Stream>> + Send + 'served>>;
+
+impl<O: Occasion> GuardedApp<O> {
+    /// Serves a connection on which HTTP is spoken, or finds out which.
+    fn go_on<'served>(self: &'served Arc<Self>, guarded: Box<Guarded>) -> Served<'served> {
         match guarded.speaks {
             Speaks::Http1 => self.inner.process_new(guarded, &self.steady.1),
             Speaks::Http2 => {
@@ -142,20 +140,65 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
     }
 }
 
-/// Whether the listener of this connection takes HTTP/2.
-fn takes_http2(io: &Stream, listeners: &[Listening]) -> bool {
-    // Which one it is takes a system call.
-    if !listeners.iter().any(|listening| listening.http2) {
-        return false;
+/// Written without `async_trait`: the proxy's own future is handed on, so that a connection is not polled through one
+/// more at each of its wake-ups.
+impl<O: Occasion> ServerApp for GuardedApp<O> {
+    fn process_new<'app, 'shutdown, 'served>(
+        self: &'app Arc<Self>,
+        io: Stream,
+        _shutdown: &'shutdown ShutdownWatch,
+    ) -> Served<'served>
+    where
+        'app: 'served,
+        'shutdown: 'served,
+        Self: 'served,
+    {
+        if (*io).as_any().is::<Guarded>() {
+            // Its handshake is done: see below.
+            return match io.into_any().downcast() {
+                Ok(guarded) => self.go_on(guarded),
+                Err(_) => Box::pin(std::future::ready(None)),
+            };
+        }
+        let arrived = self.arrive(&io).and_then(|arrival| Some((self.entrance(&io, &arrival)?, arrival)));
+        let Some((entrance, arrival)) = arrived else {
+            return Box::pin(std::future::ready(None));
+        };
+        let way = match &*entrance {
+            Entrance::Plain { .. } => Way::Plain,
+            Entrance::Redirect(port) => Way::Redirect(*port),
+            Entrance::Tls(tls) => {
+                let tls = Arc::clone(tls);
+                // pingora comes back with a stream that is given back to it.
+                return Box::pin(async move { self.secure(io, &tls, arrival).await });
+            }
+        };
+        let mut guarded = Box::new(Guarded::new(io, arrival, way, Arc::clone(&self.proxy.state)));
+        if matches!(*entrance, Entrance::Plain { http2: true }) {
+            guarded.speaks = Speaks::Unknown;
+        }
+        self.go_on(guarded)
     }
-    let local = io.get_socket_digest().and_then(|digest| digest.local_addr()?.as_inet().copied());
-    local.is_some_and(|local| listeners.iter().any(|listening| listening.http2 && listening.took(local)))
 }
 
 /// The other end of a session's connection.
 pub fn peer(session: &Session) -> Address {
-    let http1 = || guarded(session).map(|guarded| &guarded.peer);
+    let http1 = || guarded(session).map(|guarded| &guarded.arrival.peer);
     http1().or_else(|| stream(session).map(|stream| stream.peer())).cloned().unwrap_or_default()
+}
+
+/// What is known of the connection, where it is over TLS.
+pub fn secured(session: &Session) -> Option<Arc<Secured>> {
+    let http1 = || guarded(session).and_then(Guarded::secured);
+    http1().or_else(|| stream(session).and_then(|stream| stream.secured())).cloned()
+}
+
+/// The port of TLS, where the connection's listener only shows the way there.
+pub fn redirect(session: &Session) -> Option<NonZeroU16> {
+    match guarded(session)?.way {
+        Way::Redirect(port) => Some(port),
+        Way::Plain | Way::Tls(_) => None,
+    }
 }
 
 /// What the request of a session waits for.
@@ -168,7 +211,7 @@ pub fn watch(session: &Session) -> Option<Arc<Watch>> {
 pub fn mark_busy(session: &Session) -> Option<&Pulse> {
     let guarded = guarded(session)?;
     guarded.watch.enter(Phase::Busy);
-    match &guarded.caller {
+    match &guarded.arrival.caller {
         Caller::Client(_) => None,
         Caller::Itself(pulse) => Some(pulse),
     }
@@ -184,345 +227,3 @@ pub fn mark_idle(session: &Session) {
 fn guarded(session: &Session) -> Option<&Guarded> {
     session.as_downstream().stream()?.as_any().downcast_ref()
 }
-
-/// A client's stream with deadlines.
-pub struct Guarded {
-    io: Stream,
-    peer: Address,
-    watch: Arc<Watch>,
-    limits: ConnectionLimits,
-    /// The phase and turn for which `due` holds.
-    armed: Option<(Phase, u32)>,
-    due: Instant,
-    /// Fires when `due` is reached or before.
-    alarm: Alarm,
-    /// What its client speaks.
-    speaks: Speaks,
-    /// What was read to find that out, to be read once more.
-    ahead: Option<Box<[u8]>>,
-    /// Where the connection has become a WebSocket.
-    tunnel: Option<Box<Tunnel>>,
-    /// The client does not take what is written.
-    stalled: bool,
-    state: Arc<super::State>,
-    caller: Caller,
-}
-
-/// What a client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speaks {
-    /// HTTP/1.
-    Http1,
-    /// HTTP/2.
-    Http2,
-    /// One of both: its first bytes tell.
-    Unknown,
-}
-
-/// Who is at the other end.
-enum Caller {
-    /// Counted until the connection ends.
-    Client(#[expect(dead_code, reason = "counts until it is dropped")] Entry),
-    /// Not counted: what the process asks of itself takes nobody's place.
-    Itself(Arc<Pulse>),
-}
-
-impl std::fmt::Debug for Guarded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guarded").field("watch", &self.watch).finish_non_exhaustive()
-    }
-}
-
-/// Sent when a header does not come to its end; the connection closes after it.
-const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
-impl Guarded {
-    fn new(io: Stream, peer: Address, limits: ConnectionLimits, caller: Caller, state: Arc<super::State>) -> Self {
-        Self {
-            io,
-            peer,
-            watch: Arc::default(),
-            limits,
-            armed: None,
-            due: Instant::now(),
-            alarm: Alarm::default(),
-            speaks: Speaks::Http1,
-            ahead: None,
-            tunnel: None,
-            stalled: false,
-            state,
-            caller,
-        }
-    }
-
-    /// Waits for the deadline of a phase: Pending while there is time.
-    fn poll_deadline(&mut self, armed: (Phase, u32), limit: Duration, context: &mut Context<'_>) -> Poll<()> {
-        if self.armed != Some(armed) {
-            self.due = Instant::now() + limit;
-            self.armed = Some(armed);
-        }
-        self.alarm.poll(self.due, context)
-    }
-
-    /// Reads again what was read ahead; whether there was anything.
-    fn read_again(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        let Some(ahead) = self.ahead.take() else { return false };
-        let (now, later) = ahead.split_at(ahead.len().min(buf.remaining()));
-        buf.put_slice(now);
-        self.ahead = (!later.is_empty()).then(|| later.into());
-        true
-    }
-
-    /// What came of a write to the client: the time that it takes is not its service's.
-    fn taken(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_pending() {
-            self.stalled = true;
-        } else if std::mem::take(&mut self.stalled) {
-            self.watch.patience.restart();
-        }
-        written
-    }
-
-    /// The WebSocket that the connection has become, from the header of its 101 on.
-    fn settle(&mut self) -> Option<Box<Tunnel>> {
-        if self.watch.now().0 != Phase::Tunnel {
-            return None;
-        }
-        self.tunnel.take().or_else(|| Some(Box::new(Tunnel::new(self.watch.take_terms()?))))
-    }
-
-    /// Reads what comes through a WebSocket, and ends it when it is time.
-    fn poll_tunnel(
-        &mut self,
-        tunnel: &mut Tunnel,
-        context: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if tunnel.stage != Stage::Open {
-            return self.poll_end(tunnel, context, buf);
-        }
-        self.watch.park(context);
-        let ending = match self.watch.ending() {
-            Some(ending) => ending,
-            None => {
-                let before = buf.filled().len();
-                let read = Pin::new(&mut self.io).poll_read(context, buf);
-                if read.is_ready() {
-                    tunnel.from_client.pass(&buf.filled()[before..]);
-                    self.armed = None;
-                    return read;
-                }
-                ready!(self.poll_terms(tunnel.terms, context))
-            }
-        };
-        self.watch.end(ending);
-        if tunnel.to_client.may_close()
-            && let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, &CLOSE_CLIENT)
-        {
-            let _ = Pin::new(&mut self.io).poll_flush(context);
-        }
-        tunnel.stage = Stage::TellService;
-        self.poll_end(tunnel, context, buf)
-    }
-
-    /// Waits until a WebSocket has been idle, or alive, for long enough.
-    fn poll_terms(&mut self, terms: Terms, context: &mut Context<'_>) -> Poll<Ending> {
-        let armed = Some(self.watch.now());
-        if self.armed != armed {
-            self.due = Instant::now() + terms.idle;
-            self.armed = armed;
-        }
-        let until = terms.until.filter(|until| *until < self.due);
-        ready!(self.alarm.poll(until.unwrap_or(self.due), context));
-        Poll::Ready(if until.is_some() { Ending::Lifetime } else { Ending::Idle })
-    }
-
-    /// The service reads the last frame as if the client had sent it, and then the end.
-    fn poll_end(
-        &mut self,
-        tunnel: &mut Tunnel,
-        context: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if tunnel.stage == Stage::TellService {
-            tunnel.stage = Stage::Goodbye(Instant::now() + GOODBYE);
-            if tunnel.from_client.may_close() && buf.remaining() >= CLOSE_SERVICE.len() {
-                buf.put_slice(&CLOSE_SERVICE);
-                return Poll::Ready(Ok(()));
-            }
-        }
-        if let Stage::Goodbye(until) = tunnel.stage {
-            let mut left = [0; 1024];
-            while !tunnel.from_client.closed() {
-                let mut left = ReadBuf::new(&mut left);
-                match Pin::new(&mut self.io).poll_read(context, &mut left) {
-                    Poll::Ready(Ok(())) if !left.filled().is_empty() => tunnel.from_client.pass(left.filled()),
-                    Poll::Ready(_) => break,
-                    Poll::Pending => {
-                        ready!(self.alarm.poll(until, context));
-                        break;
-                    }
-                }
-            }
-            tunnel.stage = Stage::Over;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ends a connection that brings no request in time.
-    fn expire(&mut self, phase: Phase, context: &mut Context<'_>) {
-        let label = if phase == Phase::Idle { "idle" } else { "header" };
-        self.state.telemetry.connections_expired.with_label_values(&[label]).inc();
-        if phase == Phase::Header {
-            // Courtesy, without waiting: a client that cannot take it learns it from the closed connection.
-            if let Poll::Ready(Ok(_)) = Pin::new(&mut self.io).poll_write(context, REQUEST_TIMEOUT) {
-                let _ = Pin::new(&mut self.io).poll_flush(context);
-            }
-        }
-    }
-
-    /// Waits for the end of the patience with a service, where there is one.
-    fn poll_patience(&mut self, due: Option<std::time::Instant>, context: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(due) = due else { return Poll::Pending };
-        ready!(self.alarm.poll(due.into(), context));
-        self.watch.patience.run_out();
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the service took too long"))
-    }
-}
-
-impl AsyncRead for Guarded {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let me = &mut *self;
-        if let Some(mut tunnel) = me.settle() {
-            let polled = me.poll_tunnel(&mut tunnel, context, buf);
-            me.tunnel = Some(tunnel);
-            return polled;
-        }
-        if me.read_again(buf) {
-            return Poll::Ready(Ok(()));
-        }
-        let (before, room) = (buf.filled().len(), buf.remaining());
-        let read = Pin::new(&mut me.io).poll_read(context, buf);
-        let (phase, turn) = me.watch.now();
-        if read.is_ready() {
-            if phase == Phase::Idle && buf.filled().len() > before {
-                me.watch.enter(Phase::Header);
-            }
-            return read;
-        }
-        let limit = match phase {
-            Phase::Idle => me.limits.idle_timeout,
-            Phase::Header => me.limits.header_timeout,
-            Phase::Busy | Phase::Tunnel => {
-                me.armed = None;
-                // pingora looks with one byte of room whether a client has left that has sent everything: until then
-                // the service does not owe a reply, and a client that does not go on has a deadline of its own.
-                let due = if room == 1 { me.watch.patience.due() } else { me.watch.patience.last() };
-                return me.poll_patience(due, context).map(Err);
-            }
-        };
-        ready!(me.poll_deadline((phase, turn), limit, context));
-        me.expire(phase, context);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "guard deadline")))
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Some(mut tunnel) = self.settle() else {
-            let written = Pin::new(&mut self.io).poll_write(context, bytes);
-            return self.taken(written);
-        };
-        let written = match tunnel.stage {
-            Stage::Open => Pin::new(&mut self.io).poll_write(context, bytes),
-            // Behind the last frame there is nothing that a client would read.
-            Stage::TellService | Stage::Goodbye(_) | Stage::Over => Poll::Ready(Ok(bytes.len())),
-        };
-        if let Poll::Ready(Ok(count)) = written {
-            tunnel.to_client.pass(&bytes[..count]);
-        }
-        self.tunnel = Some(tunnel);
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.watch.now().0 == Phase::Tunnel {
-            let first = slices.iter().find(|slice| !slice.is_empty());
-            return self.poll_write(context, first.map_or(&[], |slice| slice));
-        }
-        let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
-        self.taken(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-}
-
-#[async_trait]
-impl Shutdown for Guarded {
-    async fn shutdown(&mut self) {
-        self.io.shutdown().await;
-    }
-}
-
-impl UniqueID for Guarded {
-    fn id(&self) -> UniqueIDType {
-        self.io.id()
-    }
-}
-
-impl Ssl for Guarded {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.io.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.io.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.io.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Guarded {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.io.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.io.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.io.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Guarded {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.io.get_proxy_digest()
-    }
-}
-
-impl GetSocketDigest for Guarded {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.io.get_socket_digest()
-    }
-}
-
-#[async_trait]
-impl Peek for Guarded {}

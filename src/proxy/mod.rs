@@ -16,6 +16,7 @@ mod client;
 mod exchange;
 mod forward;
 mod guard;
+mod listening;
 mod occasion;
 mod passwords;
 mod plain;
@@ -25,9 +26,9 @@ pub mod rehearse;
 mod reply;
 mod state;
 mod successor;
+mod tls;
 mod trace;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -59,30 +60,11 @@ pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
 pub use guard::{Connections, GuardedApp, Tunnels};
+pub use listening::{Listening, open};
 pub use passwords::Passwords;
 pub use pulse::Pulse;
 pub use state::State;
 pub use successor::{PATIENCE, Successor};
-
-/// A listener of clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listening {
-    /// As written in the configuration; the port may be 0.
-    pub written: SocketAddr,
-    /// What it is bound to; the address may stand for all of the machine's.
-    pub bound: SocketAddr,
-    /// Whether it takes HTTP/2 as well.
-    pub http2: bool,
-}
-
-impl Listening {
-    /// Whether a connection with this address on our side came through this listener. No other one can have it: an
-    /// address that stands for all of the machine's is not bound beside one of them on the same port.
-    pub fn took(&self, local: SocketAddr) -> bool {
-        let (own, local_ip) = (self.bound.ip().to_canonical(), local.ip().to_canonical());
-        self.bound.port() == local.port() && (own.is_unspecified() || own == local_ip)
-    }
-}
 
 /// The proxy logic, as pingora wants it.
 #[derive(Clone)]
@@ -114,6 +96,10 @@ impl<O: Occasion> Proxy<O> {
         let admission = match decision {
             Ok(Decision::Options(allow)) => {
                 answer::options(session, exchange, allow).await?;
+                return Ok(None);
+            }
+            Ok(Decision::Redirect(location)) => {
+                answer::redirect(session, exchange, location).await?;
                 return Ok(None);
             }
             Ok(Decision::Page(page)) => {
@@ -227,13 +213,15 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
-        if let Some(pulse) = guard::mark_busy(session)
-            && pulse.is_asked_by(&session.req_header().headers)
-        {
+        if let Some(pulse) = guard::mark_busy(session) {
+            if !pulse.is_asked_by(&session.req_header().headers) {
+                return Err(Error::explain(ErrorType::ConnectionClosed, "not the process's own request").into_down());
+            }
             exchange.is_pulse = true;
             exchange.in_flight = None;
         }
         exchange.watch = guard::watch(session);
+        exchange.tls = guard::secured(session);
         session.as_mut().set_pipelining_enabled(true);
         let silence = exchange.gateway.request_limits.body_timeout;
         session.set_read_timeout(Some(silence));

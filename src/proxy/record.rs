@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use http::Version;
-use pingora::Error;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorSource};
 
 use crate::gateway::docs::LABEL;
+use crate::gateway::tls;
 use crate::policy::contract::Violation;
 use crate::policy::rejection::{FORBIDDEN, QUOTA_EXCEEDED};
 use crate::telemetry::{ADMITTED, AccessLine, MAX_OBSERVED, Observed, WouldRefuse};
@@ -18,6 +19,11 @@ use super::{Proxy, trace};
 
 /// The error's type and context, which name peers and states, never what the client sent.
 pub fn cause(error: &Error) -> String {
+    if *error.esource() == ErrorSource::Upstream
+        && let Some(cause) = tls::cause(&error.to_string())
+    {
+        return format!("TLS with the service: {cause}");
+    }
     format!("{}: {}", error.esource().as_str(), error.etype().as_str())
 }
 
@@ -81,6 +87,7 @@ impl<O: Occasion> Proxy<O> {
                 host: request.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default(),
                 path: request.uri.path(),
                 protocol: protocol(request.version),
+                tls: exchange.tls.as_ref().map(|tls| tls.version),
                 route: trail.route.as_ref().map(|route| &*route.name).or(docs.map(|_| LABEL)),
                 service: trail.route.as_ref().map(|route| &*route.service.name),
                 target: exchange.target.as_ref().map(|target| &*target.label),

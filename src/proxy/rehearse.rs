@@ -27,7 +27,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 
-use crate::gateway::{Consumer, Gateway, Route};
+use crate::gateway::tls::Entrance;
+use crate::gateway::{Consumer, Gateway, NO_AUTHORITIES, Route};
 use crate::policy::contract::Violation;
 use crate::policy::limit::headers::Fields;
 use crate::policy::rejection::Rejection;
@@ -132,6 +133,7 @@ impl Step {
             | Rejection::Path(_)
             | Rejection::Handshake(_)
             | Rejection::UriTooLong
+            | Rejection::Misdirected
             | Rejection::HeaderTooLarge
             | Rejection::TransferCoding
             | Rejection::Flood => Self::Request,
@@ -187,12 +189,14 @@ impl Rehearsal {
         let service = UnixListener::bind(&address)?;
         let scene = Arc::default();
         let rehearsing = Rehearsing { scene: Arc::clone(&scene), service: UnixAddress::from_pathname(address)? };
-        let listeners = listeners.iter().map(|&address| Listening { written: address, bound: address, http2: false }).collect();
+        let entrance = || Entrance::Plain { http2: false };
+        let listeners = listeners.iter().map(|&address| Listening::new(address, address, entrance())).collect();
         let stored_keys = stored_keys.map(ArcSwap::from_pointee);
         let state =
             Arc::new(State { listeners, stored_keys, ..State::new(gateway, telemetry, AccessLog::open("off")?) });
         let proxy = Proxy { state: Arc::clone(&state), occasion: rehearsing };
-        let app = Arc::new(GuardedApp::new(http_proxy(&Arc::new(ServerConf::default()), proxy.clone()), proxy));
+        let conf = ServerConf { ca_file: Some(NO_AUTHORITIES.to_owned()), ..ServerConf::default() };
+        let app = Arc::new(GuardedApp::new(http_proxy(&Arc::new(conf), proxy.clone()), proxy));
         Ok(Self { app, state, scene, service, _directory: directory })
     }
 
@@ -288,6 +292,10 @@ impl Occasion for Rehearsing {
     }
 
     fn lead(&self, peer: &mut HttpPeer) {
+        // In clear, also where the service speaks TLS.
+        let plain = HttpPeer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false, String::new());
+        let HttpPeer { options, .. } = std::mem::replace(peer, plain);
+        peer.options = options;
         peer._address = self.service.clone().into();
     }
 

@@ -14,15 +14,16 @@ use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
 use pingora::http::RequestHeader;
-use pingora::protocols::Stream;
+use pingora::protocols::{ALPN, Ssl as _, Stream};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use pingora::upstreams::peer::HttpPeer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::gateway::service::{HealthCheck, Protocol};
-use crate::gateway::{Service, Target};
+use crate::gateway::{Service, Target, connector};
 use crate::proxy::State;
 
 /// How often it is looked whether something is due.
@@ -66,7 +67,7 @@ impl Checker {
 #[async_trait]
 impl BackgroundService for Checker {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let connector = Arc::new(TransportConnector::new(None));
+        let connector = Arc::new(connector(0));
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -81,8 +82,7 @@ impl BackgroundService for Checker {
 fn begin(service: Arc<Service>, target: Arc<Target>, connector: Arc<TransportConnector>, turn: OwnedSemaphorePermit) {
     tokio::spawn(async move {
         if let Some(health) = &service.rules.health {
-            let protocol = service.rules.protocol;
-            let result = timeout(health.timeout, check(health, protocol, &target, &connector)).await;
+            let result = timeout(health.timeout, check(health, &service, &target, &connector)).await;
             let result = result.unwrap_or_else(|_| Err("timeout".to_owned()));
             service.checked(&target, result.as_ref().copied().map_err(String::as_str), Instant::now());
         }
@@ -93,23 +93,29 @@ fn begin(service: Arc<Service>, target: Arc<Target>, connector: Arc<TransportCon
 /// Asks once; what was wrong with the reply.
 async fn check(
     health: &HealthCheck,
-    protocol: Protocol,
+    service: &Service,
     target: &Target,
     connector: &TransportConnector,
 ) -> Result<(), String> {
     let question = question(health, target).map_err(|_| "request".to_owned())?;
-    let stream = connector.new_stream(&target.peer).await.map_err(|_| "connect".to_owned())?;
-    let status = match protocol {
-        Protocol::Http1 => ask(stream, target, question).await?,
-        Protocol::Http2 => ask_http2(stream, question).await?,
+    let peer = service.peer(target);
+    let stream = connector.new_stream(&peer).await.map_err(|_| "connect".to_owned())?;
+    // A service over TLS says itself whether it speaks HTTP/2.
+    let speaks_http2 = match stream.selected_alpn_proto() {
+        Some(chosen) => chosen == ALPN::H2,
+        None => service.rules.protocol == Protocol::Http2 && !peer.is_tls(),
+    };
+    let status = match speaks_http2 {
+        true => ask_http2(stream, &peer, question).await?,
+        false => ask(stream, &peer, question).await?,
     };
     let (first, last) = health.statuses;
     if (first..=last).contains(&status) { Ok(()) } else { Err(format!("status-{status}")) }
 }
 
-async fn ask(stream: Stream, target: &Target, mut question: RequestHeader) -> Result<u16, &'static str> {
+async fn ask(stream: Stream, peer: &HttpPeer, mut question: RequestHeader) -> Result<u16, &'static str> {
     question.insert_header(CONNECTION, "close").map_err(|_| "request")?;
-    let mut session = HttpSession::new_with_options(stream, &target.peer);
+    let mut session = HttpSession::new_with_options(stream, peer);
     session.write_request_header(Box::new(question)).await.map_err(|_| "reset")?;
     for _ in 0..=MAX_INTERIM {
         session.read_response().await.map_err(|_| "reply")?;
@@ -121,9 +127,9 @@ async fn ask(stream: Stream, target: &Target, mut question: RequestHeader) -> Re
     Err("reply")
 }
 
-async fn ask_http2(stream: Stream, mut question: RequestHeader) -> Result<u16, &'static str> {
+async fn ask_http2(stream: Stream, peer: &HttpPeer, mut question: RequestHeader) -> Result<u16, &'static str> {
     let host = question.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-    let uri = Uri::builder().scheme("http").authority(host).path_and_query(question.raw_path()).build();
+    let uri = Uri::builder().scheme(if peer.is_tls() { "https" } else { "http" }).authority(host).path_and_query(question.raw_path()).build();
     question.set_uri(uri.map_err(|_| "request")?);
     let mut settings = H2HandshakeSettings::new();
     settings.max_streams = 1;

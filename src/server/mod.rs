@@ -9,6 +9,7 @@
 
 mod activation;
 mod admin;
+mod certificates;
 mod health;
 mod herald;
 pub mod key_fetch;
@@ -51,6 +52,7 @@ use listeners::{Acceptance, Bound, Held, Inheritance, Keeper, WithListener};
 use reload::Reloader;
 use upgrade::{Program, Role, Succession, Takeover};
 
+pub use certificates::read_beside;
 pub use reload::Outcome;
 
 /// Version of this build.
@@ -213,9 +215,10 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     signals::hold().map_err(StartError::Machine)?;
     let takeover = setup.takeover.as_deref().map(Takeover::begin).transpose().map_err(StartError::Machine)?;
     let mut takeover = takeover;
+    let source = setup.source;
     let herald = Arc::<Herald>::default();
     let inheritance = Inheritance { takeover: takeover.as_mut(), activated };
-    let prepared = match prepare(&setup.source, setup.log_level, inheritance, &herald) {
+    let prepared = match prepare(&source, setup.log_level, inheritance, &herald) {
         Ok(prepared) => prepared,
         Err(failed) => {
             if let Some(takeover) = takeover {
@@ -243,6 +246,7 @@ pub fn run(setup: Setup) -> Result<(), StartError> {
     if let Demo::On(listener) = setup.demo {
         add_demo(&mut server, listener, &operators)?;
     }
+    add_task(&mut server, "certificates", certificates::Watch::new(Arc::clone(&state), source.clone()));
     add_task(&mut server, "keys", key_fetch::Fetcher::new(Arc::clone(&state)));
     add_task(&mut server, "health", health::Checker::new(Arc::clone(&state)));
     if let Some(watchdog) = watchdog::Watchdog::asked_for(&state, &herald, setup.threads) {
@@ -309,6 +313,9 @@ fn prepare(
         generation: inheritance.takeover.as_ref().map_or(1, |takeover| takeover.next_generation()),
         flood: None,
         keys: &key_sources,
+        read: Some(&|name| read_beside(source, name)),
+        now: unix_now(),
+        running: &[],
         services: &[],
     };
     let mut checked = check(source, Purpose::Serving, &surroundings);
@@ -378,12 +385,9 @@ fn state(
     check_uploads(&gateway).map_err(StartError::Machine)?;
     telemetry.published(gateway.generation, unix_now());
     telemetry.keep(&gateway.inventory);
-    let listening = |(listener, bound): (&config::Listener, &Bound)| Listening {
-        written: listener.address,
-        bound: bound.address,
-        http2: listener.http2,
-    };
-    let listeners = config.listeners.iter().zip(public).map(listening).collect();
+    certificates::show(&telemetry, &gateway.entrances);
+    let bound = gateway.entrances.iter().zip(public);
+    let listeners = bound.map(|((written, way), bound)| Listening::new(*written, bound.address, way.clone())).collect();
     Ok(State { listeners, keys, ..State::new(gateway, telemetry, access) })
 }
 
@@ -400,6 +404,7 @@ fn server_conf(threads: usize) -> ServerConf {
         // A runtime per worker, without stealing: a request stays on the core whose cache knows it.
         work_stealing: false,
         upstream_keepalive_pool_size: 512,
+        ca_file: Some(gateway::NO_AUTHORITIES.to_owned()),
         // Timers of seconds are nearly always cancelled: tokio's are cheaper then, and leave nothing behind.
         fast_timeout_to_tokio_threshold_seconds: Some(0),
         // Our own signal waits for the requests in flight; afterwards there is nothing left to wait for.
@@ -466,7 +471,7 @@ fn add_demo(server: &mut Server, listener: std::net::TcpListener, acceptance: &A
 }
 
 /// Seconds since 1970.
-fn unix_now() -> i64 {
+pub fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

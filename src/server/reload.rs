@@ -5,16 +5,18 @@
 //! their old value, and the outcome names them. Reloads are serialised; one that finds nothing changed publishes
 //! nothing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use log::{error, info, warn};
 use parking_lot::Mutex;
 
-use crate::config::{Admin, Color, Config, Listener, Loaded, Log, Store, Upgrade};
+use crate::config::{Admin, Color, Config, Loaded, Log, Store, Upgrade};
 use crate::gateway::{Gateway, Surroundings, lookup};
-use crate::proxy::State;
+use crate::proxy::{self, State};
 use crate::telemetry::ReloadResult;
 
+use super::certificates::{read_beside, show};
 use super::herald::Herald;
 use super::store::warn_of_shared;
 use super::watch::Watched;
@@ -56,7 +58,8 @@ pub struct Reloader {
 
 #[derive(PartialEq)]
 struct Fixed {
-    listeners: Vec<Listener>,
+    /// Their addresses: what belongs to one of them changes with a generation.
+    listeners: Vec<SocketAddr>,
     admin: Option<Admin>,
     store: Option<Store>,
     upgrade: Upgrade,
@@ -71,7 +74,12 @@ struct Current {
 impl Fixed {
     fn of(loaded: &Loaded) -> Self {
         let Config { listeners, admin, store, upgrade, .. } = &loaded.config;
-        Self { listeners: listeners.clone(), admin: admin.clone(), store: store.clone(), upgrade: upgrade.clone() }
+        Self {
+            listeners: listeners.iter().map(|listener| listener.address).collect(),
+            admin: admin.clone(),
+            store: store.clone(),
+            upgrade: upgrade.clone(),
+        }
     }
 
     /// Names of the sections in which `other` differs.
@@ -128,6 +136,9 @@ impl Reloader {
             generation,
             flood: running.flood.clone(),
             keys: &self.state.keys,
+            read: Some(&|name| read_beside(&self.source, name)),
+            now: unix_now(),
+            running: &running.entrances,
             services: &running.services,
         };
         let mut checked = check(&self.source, Purpose::Serving, &surroundings);
@@ -152,7 +163,9 @@ impl Reloader {
         *current = Current::of(&loaded);
         let (routes, gateway) = (gateway.routes.len(), Arc::new(gateway));
         self.state.gateway.store(Arc::clone(&gateway));
+        proxy::open(&self.state.listeners, &gateway.entrances);
         self.state.telemetry.keep(&gateway.inventory);
+        show(&self.state.telemetry, &gateway.entrances);
         for section in &upgrade_needed {
             warn!("configuration section {section} changed: it needs an upgrade");
         }

@@ -6,6 +6,7 @@
 //! series there can be follows from the configuration and is known before the first request.
 
 mod access;
+mod certificates;
 mod log;
 mod make;
 mod metrics;
@@ -20,6 +21,7 @@ mod usage;
 pub use access::{
     ADMITTED, AccessLine, AccessLog, Field, Fields, Format, Lines, MAX_OBSERVED, Observed, Shape, WouldRefuse,
 };
+pub use certificates::Handshake;
 pub use log::{flush_log, install, log_level, lost_log_entries, set_log_format, set_log_level};
 pub use metrics::{DecidedBy, ReloadResult, Telemetry};
 pub use named::{LimitMetrics, RouteMetrics, ServiceMetrics, TARGET_STATES, WebsocketMetrics};

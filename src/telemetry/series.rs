@@ -55,6 +55,8 @@ pub struct Inventory {
     pub password_authenticators: Names,
     /// Authenticators that ask an auth service.
     pub asking_authenticators: Names,
+    /// Certificates, each with its listener.
+    pub certificates: Pairs,
     /// How many reasons a rejection can have.
     pub reasons: usize,
     /// How many types a violation can have.
@@ -116,10 +118,13 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         "tollgate_key_set_last_success_timestamp_seconds" => {
             Bound::Each("authenticator", &of.fetching_authenticators, 1)
         }
+        "tollgate_certificate_expires_timestamp_seconds" => Bound::Pairs(["listener", "certificate"], &of.certificates),
         "tollgate_shared_store_up" => Bound::AtMost(1),
         "tollgate_build_info"
         | "tollgate_config_reloads_total"
         | "tollgate_shared_limit_decisions_total"
+        | "tollgate_tls_handshakes_total"
+        | "tollgate_certificate_reloads_total"
         | "tollgate_access_lines_dropped_total"
         | "tollgate_log_entries_dropped_total"
         | "tollgate_connections_refused_total"

@@ -25,6 +25,9 @@ pub fn checked(source: &Source) -> Checked {
         generation: 1,
         flood: None,
         keys: &KeySources::default(),
+        read: None,
+        now: 0,
+        running: &[],
         services: &[],
     };
     server::check(source, server::Purpose::Checking, &surroundings)

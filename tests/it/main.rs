@@ -21,6 +21,7 @@
 //! - `services` — several targets, health, timeouts, retries, and services that misbehave
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
+//! - `tls` — certificates by name, handshakes that are slow or broken, renewal under load, client certificates
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `logs` — access lines and the process log: what is in them, and that nobody waits for them
@@ -74,6 +75,7 @@ mod shared;
 mod streams;
 mod suite;
 mod systemd;
+mod tls;
 mod tokens;
 mod traces;
 mod upgrade;

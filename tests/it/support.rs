@@ -9,8 +9,10 @@ pub mod gateway;
 pub mod http2;
 pub mod multipart;
 pub mod origin;
+pub mod pki;
 pub mod redis;
 mod tests;
+pub mod tls;
 pub mod wire;
 
 use std::env;

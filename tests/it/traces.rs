@@ -5,7 +5,7 @@
 //! - `context`   — whose trace is continued, and what a service is told
 //! - `outage`    — a collector that is down, slow or busy; the end of the process; reloads
 
-mod collector;
+pub mod collector;
 mod context;
 mod outage;
 mod recorded;

@@ -3,6 +3,7 @@
 
 mod counters;
 mod endurance;
+mod tls;
 
 use std::fs;
 use std::net::SocketAddr;

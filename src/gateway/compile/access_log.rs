@@ -69,6 +69,7 @@ fn named(field: AccessField) -> Field {
         AccessField::Host => Field::Host,
         AccessField::Path => Field::Path,
         AccessField::Protocol => Field::Protocol,
+        AccessField::Tls => Field::Tls,
         AccessField::Route => Field::Route,
         AccessField::Service => Field::Service,
         AccessField::Target => Field::Target,

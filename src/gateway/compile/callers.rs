@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use crate::config::{self, Config, Period, Place, Rate, Report, suggest};
 use crate::gateway::forward_auth::ForwardAuthenticator;
 use crate::gateway::password::{Accounts, PasswordAuthenticator};
+use crate::gateway::tls::Owners;
 use crate::gateway::token::TokenAuthenticator;
 use crate::gateway::{Access, Consumer, Plan, Service};
 use crate::policy::authenticate::{Forward, KeyPlace, Keyring, Part};
@@ -18,7 +19,7 @@ use crate::policy::headers::{is_framing, is_own};
 use crate::policy::limit::{Limit, Subject, Unit};
 
 use super::tokens::Tokens;
-use super::{Surroundings, passwords};
+use super::{Surroundings, certificates, passwords};
 
 /// A compiled authenticator.
 pub(super) enum Authenticator {
@@ -30,22 +31,24 @@ pub(super) enum Authenticator {
     Password(Arc<PasswordAuthenticator>),
     /// An auth service.
     Asked(Arc<ForwardAuthenticator>),
+    /// Of client certificates, which the connection has.
+    Certificate,
 }
 
 impl Authenticator {
-    /// Where its credential stands; what an auth service looks at, only it knows.
+    /// Where its credential stands in a request; what an auth service looks at, only it knows.
     pub fn place(&self) -> Option<&KeyPlace> {
         match self {
             Self::Key(place) => Some(place),
             Self::Token(tokens) => Some(&tokens.place),
             Self::Password(passwords) => Some(&passwords.place),
-            Self::Asked(_) => None,
+            Self::Asked(_) | Self::Certificate => None,
         }
     }
 }
 
 /// The kinds of authenticators.
-const KINDS: [&str; 4] = ["api_key", "jwt", "basic", "forward_auth"];
+const KINDS: [&str; 5] = ["api_key", "jwt", "basic", "forward_auth", "client_certificate"];
 
 /// What routes and the gateway need to know of callers.
 pub(super) struct Callers {
@@ -59,6 +62,8 @@ pub(super) struct Callers {
     pub keys: Keyring<Arc<Consumer>>,
     /// Every consumer with passwords.
     pub accounts: Accounts,
+    /// Every certificate of a consumer.
+    pub certificates: Owners,
     /// Where days and months begin.
     pub timezone: TimeZone,
 }
@@ -85,7 +90,10 @@ impl Callers {
     pub fn auth_services(&self) -> Vec<Arc<Service>> {
         let asked = self.authenticators.values().filter_map(|authenticator| match authenticator {
             Authenticator::Asked(asked) => Some(Arc::clone(&asked.service)),
-            Authenticator::Key(_) | Authenticator::Token(_) | Authenticator::Password(_) => None,
+            Authenticator::Key(_)
+            | Authenticator::Token(_)
+            | Authenticator::Password(_)
+            | Authenticator::Certificate => None,
         });
         asked.collect()
     }
@@ -97,7 +105,7 @@ impl Callers {
             let written: Vec<&HeaderName> = match authenticator {
                 Authenticator::Token(tokens) => tokens.claim_headers().collect(),
                 Authenticator::Asked(asked) => asked.written_headers().collect(),
-                Authenticator::Key(_) | Authenticator::Password(_) => continue,
+                Authenticator::Key(_) | Authenticator::Password(_) | Authenticator::Certificate => continue,
             };
             for name in written {
                 if !names.contains(name) {
@@ -126,36 +134,39 @@ pub(super) fn compile(config: &Config, surroundings: &Surroundings<'_>, report: 
     let tokens = Tokens { config, plans: &plans, consumers: &consumers, sources, lookup, report };
     let authenticators = authenticators(config, tokens);
     let accounts = passwords::accounts(config, &consumers, report);
-    Callers { authenticators, plans, consumers, keys, accounts, timezone }
+    let certificates = certificates::owners(config, &consumers, report);
+    Callers { authenticators, plans, consumers, keys, accounts, certificates, timezone }
 }
 
 fn authenticators(config: &Config, mut tokens: Tokens<'_>) -> IndexMap<String, Authenticator> {
     let mut compiled = IndexMap::new();
     for (name, written) in &config.authenticators {
         let place = Place::root().key("authenticators").key(name);
-        let authenticator = match (&written.api_key, &written.jwt, &written.basic, &written.forward_auth) {
-            (Some(key), None, None, None) => {
+        let config::Authenticator { api_key, jwt, basic, forward_auth, client_certificate } = written;
+        let authenticator = match (api_key, jwt, basic, forward_auth, client_certificate) {
+            (Some(key), None, None, None, None) => {
                 key_place(key, &place.key("api_key"), tokens.report).map(Authenticator::Key)
             }
-            (None, Some(jwt), None, None) => {
+            (None, Some(jwt), None, None, None) => {
                 let found = tokens.compile(name, jwt, &place.key("jwt"));
                 found.map(|found| Authenticator::Token(Arc::new(found)))
             }
-            (None, None, None, Some(asked)) => {
+            (None, None, None, Some(asked), None) => {
                 let found = tokens.forward_auth(name, asked, &place.key("forward_auth"));
                 found.map(|found| Authenticator::Asked(Arc::new(found)))
             }
-            (None, None, Some(basic), None) => {
+            (None, None, Some(basic), None, None) => {
                 let found = passwords::authenticator(name, basic, &place.key("basic"), tokens.report);
                 Some(Authenticator::Password(Arc::new(found)))
             }
+            (None, None, None, None, Some(_)) => Some(Authenticator::Certificate),
             _ => {
                 tokens
                     .report
                     .error(place.clone(), "an authenticator is of exactly one kind")
                     .on_key()
                     .given_keys(&place, &KINDS)
-                    .help("`api_key: { header: x-api-key }`, `basic: {}`, `jwt: { … }` or `forward_auth: { … }`");
+                    .help("`api_key: { header: x-api-key }`, `basic: {}`, `jwt: { … }`, `forward_auth: { … }` or `client_certificate: {}`");
                 None
             }
         };
@@ -283,11 +294,12 @@ fn consumers(
             claim_headers: Vec::new(),
         });
         // Keys of the store are not known here.
-        if written.api_keys.is_empty() && written.passwords.is_empty() && config.store.is_none() && !matched {
+        let has_none = written.api_keys.is_empty() && written.passwords.is_empty() && written.certificates.is_empty();
+        if has_none && config.store.is_none() && !matched {
             report
                 .warning(place.clone(), format!("consumer `{name}` has no key, so nobody can call as it"))
                 .on_key()
-                .given_keys(&place, &["api_keys", "passwords"])
+                .given_keys(&place, &["api_keys", "passwords", "certificates"])
                 .given(Place::root().key("store"))
                 .given(Place::root().key("authenticators"))
                 .help("add `api_keys: [{ sha256: \"…\" }]`");

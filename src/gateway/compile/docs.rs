@@ -50,8 +50,9 @@ fn place(config: &Config, written: &config::Docs, report: &mut Report) -> Option
     }
     let listeners = Place::root().key("listeners");
     let addresses: Vec<String> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
-    match addresses.iter().filter(|address| *address == listener).count() {
-        0 => {
+    let same: Vec<usize> = (0..addresses.len()).filter(|index| addresses[*index] == listener).collect();
+    match *same {
+        [] => {
             let known = addresses.iter().map(String::as_str).chain(config.admin.as_ref().map(|_| "admin"));
             report
                 .error(at("listener"), format!("`{listener}` is none of the listeners"))
@@ -59,10 +60,17 @@ fn place(config: &Config, written: &config::Docs, report: &mut Report) -> Option
                 .help(suggest(listener, known));
             None
         }
-        1 => listener.parse().ok().map(docs::Place::Listener),
+        [index] if config.listeners[index].redirect_https.is_some() => {
+            report
+                .error(at("listener"), format!("`{listener}` serves nothing: it sends clients to TLS"))
+                .given(listeners.index(index).key("redirect_https"))
+                .help("name a listener with `tls`, or `admin`");
+            None
+        }
+        [_] => listener.parse().ok().map(docs::Place::Listener),
         _ => {
             let problem = report.error(at("listener"), format!("several listeners have address `{listener}`"));
-            for (index, _) in addresses.iter().enumerate().filter(|(_, address)| *address == listener) {
+            for index in same {
                 problem.given(listeners.clone().index(index).key("address"));
             }
             None
@@ -75,7 +83,11 @@ fn elsewhere(config: &Config, written: &config::Docs) -> Vec<String> {
     if !written.servers.is_empty() {
         return written.servers.clone();
     }
-    config.listeners.iter().map(|listener| format!("http://{}", listener.address)).collect()
+    let url = |listener: &config::Listener| {
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", listener.address)
+    };
+    config.listeners.iter().filter(|listener| listener.redirect_https.is_none()).map(url).collect()
 }
 
 fn check_servers(written: &config::Docs, report: &mut Report) {

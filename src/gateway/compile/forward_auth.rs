@@ -11,6 +11,7 @@ use crate::gateway::service::{HostHeader, Rules, Service};
 use crate::policy::headers::{is_framing, is_hop_by_hop, is_own};
 use crate::telemetry::ServiceMetrics;
 
+use super::service_tls;
 use super::services::parse_url;
 use super::tokens::{PlanOfCallers, Tokens};
 
@@ -49,7 +50,7 @@ impl Tokens<'_> {
 
     fn auth_service(&mut self, name: &str, written: &ForwardAuth, place: &Place) -> Option<(Arc<Service>, Box<str>)> {
         let place = place.clone().key("url");
-        let (authority, path) = match parse_url(&written.url) {
+        let (scheme, authority, path) = match parse_url(&written.url) {
             Ok(parsed) => parsed,
             Err(fault) => {
                 self.report
@@ -60,8 +61,9 @@ impl Tokens<'_> {
             }
         };
         let timeout = written.timeout.get();
+        let tls = service_tls::usual(scheme, &authority.host, &place, self.report).ok()?;
         let (rules, metrics) = (Rules::plain(timeout), ServiceMetrics::unregistered());
-        let service = Service::new(name, "", HostHeader::Service, vec![authority], rules, metrics, None);
+        let service = Service::new(name, "", HostHeader::Service, vec![authority], rules, metrics, None).over(tls);
         for (host, failed) in service.refresh(self.lookup) {
             self.report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))

@@ -10,15 +10,18 @@
 
 mod access_log;
 mod callers;
+mod certificates;
 mod distinct;
 mod docs;
 mod documents;
 mod forward_auth;
 mod headers;
+mod listeners;
 pub mod openapi;
 mod passwords;
 mod routes;
 mod series;
+mod service_tls;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,7 @@ use crate::policy::rejection::Format;
 use crate::telemetry::Telemetry;
 
 use super::key_source::KeySources;
+use super::tls::{Entrance, Read};
 use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, Service, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
@@ -57,6 +61,12 @@ pub struct Surroundings<'a> {
     pub flood: Option<Arc<Flood>>,
     /// Published key sets that the process knows.
     pub keys: &'a KeySources,
+    /// Reads a file that the configuration names; `None`: what they hold is not asked.
+    pub read: Option<Read<'a>>,
+    /// Now, in Unix time.
+    pub now: i64,
+    /// How clients come in now.
+    pub running: &'a [(SocketAddr, Entrance)],
     /// The services of the running generation: what is known of them goes on.
     pub services: &'a [Arc<Service>],
 }
@@ -72,12 +82,13 @@ pub fn compile(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Gateway> {
-    let Parts { services, callers, compiled, docs, flood, traces } = parts(config, surroundings, report);
+    let Parts { entrances, services, callers, compiled, docs, flood, traces } = parts(config, surroundings, report);
     if report.has_errors() {
         return None;
     }
     let auth_services = callers.auth_services();
     let inventory = series::inventory(&series::Compiled {
+        entrances: &entrances,
         authenticators: &callers.authenticators,
         plans: &callers.plans,
         services: &services,
@@ -91,6 +102,7 @@ pub fn compile(
         generation: surroundings.generation,
         hash: hash.into(),
         configuration: masked.into(),
+        entrances,
         connection_limits: connection_limits(&config.guard),
         request_limits: request_limits(&config.guard),
         upload_limits: upload_limits(&config.guard),
@@ -105,6 +117,7 @@ pub fn compile(
         traces,
         keys: callers.keys,
         accounts: callers.accounts,
+        certificates: callers.certificates,
         consumers: callers.consumers,
         plans: callers.plans,
         router: compiled.router,
@@ -124,8 +137,17 @@ pub fn compile(
 pub fn judge(damaged: &Damaged) -> Report {
     let lookup = |_: &str, _: u16| Ok(Vec::new());
     let (telemetry, keys) = (Telemetry::new("", ""), KeySources::default());
-    let surroundings =
-        Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 0, flood: None, keys: &keys, services: &[] };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 0,
+        flood: None,
+        keys: &keys,
+        read: None,
+        now: 0,
+        running: &[],
+        services: &[],
+    };
     let mut found = Report::default();
     parts(damaged.rest(), &surroundings, &mut found);
     damaged.judge(found)
@@ -133,6 +155,7 @@ pub fn judge(damaged: &Damaged) -> Report {
 
 /// The compiled sections, without what is wrong in them.
 struct Parts {
+    entrances: Vec<(SocketAddr, Entrance)>,
     services: Services,
     callers: Callers,
     compiled: Compiled,
@@ -144,15 +167,17 @@ struct Parts {
 fn parts(config: &Config, surroundings: &Surroundings<'_>, report: &mut Report) -> Parts {
     check_top(config, report);
     check_store(config, report);
+    let entrances = listeners::compile(config, surroundings, report);
     let services = services::compile(&config.services, surroundings, report);
     let callers = callers::compile(config, surroundings, report);
     access_log::check(&config.access_log, &callers, report);
     let compiled = routes::compile(config, &services, &callers, surroundings.telemetry, report);
     warn_of_unused(config, report);
+    certificates::warn_of_unasked(config, report);
     let docs = docs::check(config, report);
     let flood = flood(config, surroundings.flood.as_ref(), report);
     let traces = traces::compile(config, report);
-    Parts { services, callers, compiled, docs, flood, traces }
+    Parts { entrances, services, callers, compiled, docs, flood, traces }
 }
 
 fn check_top(config: &Config, report: &mut Report) {
@@ -301,6 +326,7 @@ fn warn_of_unused(config: &Config, report: &mut Report) {
 fn connection_limits(guard: &config::Guard) -> ConnectionLimits {
     ConnectionLimits {
         header_timeout: guard.header_timeout.get(),
+        handshake_timeout: guard.handshake_timeout.get(),
         idle_timeout: guard.idle_timeout.get(),
         max_connections: guard.max_connections as usize,
         max_per_address: guard.max_connections_per_address.map(|max| max as usize),

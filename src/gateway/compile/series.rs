@@ -1,10 +1,12 @@
 //! What a generation has that metrics tell apart: the source of the bound on their number.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use crate::gateway::limit_counters::owned_limits;
+use crate::gateway::tls::Entrance;
 use crate::gateway::{Plan, Route, docs};
 use crate::policy::contract::ViolationKind;
 use crate::policy::mode::Mode;
@@ -22,6 +24,7 @@ pub(super) struct Compiled<'a> {
     pub plans: &'a IndexMap<String, Arc<Plan>>,
     pub services: &'a Services,
     pub routes: &'a [Arc<Route>],
+    pub entrances: &'a [(SocketAddr, Entrance)],
     /// Where the API's description is served, if it is.
     pub docs: Option<&'a docs::Place>,
 }
@@ -38,7 +41,10 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
     let tokens = || {
         of.authenticators.values().filter_map(|authenticator| match authenticator {
             Authenticator::Token(tokens) => Some(tokens),
-            Authenticator::Key(_) | Authenticator::Password(_) | Authenticator::Asked(_) => None,
+            Authenticator::Key(_)
+            | Authenticator::Password(_)
+            | Authenticator::Asked(_)
+            | Authenticator::Certificate => None,
         })
     };
     let of_kind = |wanted: fn(&Authenticator) -> bool| -> Names {
@@ -64,10 +70,19 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
             .collect(),
         password_authenticators: of_kind(|authenticator| matches!(authenticator, Authenticator::Password(_))),
         asking_authenticators: of_kind(|authenticator| matches!(authenticator, Authenticator::Asked(_))),
+        certificates: certificates(of.entrances),
         reasons: REASONS,
         violations: ViolationKind::COUNT,
         token_faults: TokenFault::COUNT,
     }
+}
+
+fn certificates(entrances: &[(SocketAddr, Entrance)]) -> Pairs {
+    let all = entrances.iter().filter_map(|(address, entrance)| Some((address, entrance.tls()?)));
+    let pairs = all.flat_map(|(address, tls)| {
+        tls.terms.pairs.iter().map(|files| (address.to_string().into(), files.certificate.clone()))
+    });
+    pairs.collect()
 }
 
 fn named<'a>(routes: impl Iterator<Item = &'a Arc<Route>>) -> Names {

@@ -11,6 +11,7 @@ use crate::config::{self, Place, Report};
 use crate::gateway::service::{Authority, HostHeader, Service};
 
 use super::Surroundings;
+use super::service_tls;
 use rules::rules;
 
 /// The largest weight of a target.
@@ -27,15 +28,19 @@ pub(super) fn compile(
     let mut services = Services::new();
     for (name, service) in written {
         let place = Place::root().key("services").key(name);
-        let addresses = addresses(service, &place, report);
+        let addresses = addresses(service, &place, report).and_then(|(scheme, authorities, base_path)| {
+            let hosts = authorities.iter().map(|authority| &*authority.host);
+            let tls = service_tls::compile(service, scheme, hosts, &place, surroundings.read, report).ok()?;
+            Some((authorities, base_path, tls))
+        });
         let host = if service.preserve_host { HostHeader::Client } else { HostHeader::Service };
         // Both are looked at, whatever is wrong with the other.
         let rules = rules(service, &place, report);
-        let (Some((authorities, base_path)), Some(rules)) = (addresses, rules) else { continue };
+        let (Some((authorities, base_path, tls)), Some(rules)) = (addresses, rules) else { continue };
         let metrics = surroundings.telemetry.service(name);
         let before = surroundings.services.iter().find(|before| *before.name == **name);
         let before = before.map(|before| &**before);
-        let service = Service::new(name, &base_path, host, authorities, rules, metrics, before);
+        let service = Service::new(name, &base_path, host, authorities, rules, metrics, before).over(tls);
         for (host, failed) in service.refresh(surroundings.lookup) {
             report
                 .warning(place.clone(), format!("`{host}` cannot be looked up now: {failed}"))
@@ -47,16 +52,23 @@ pub(super) fn compile(
     services
 }
 
-/// The authorities of a service, and the path part of its URL.
-fn addresses(service: &config::Service, place: &Place, report: &mut Report) -> Option<(Vec<Authority>, String)> {
+/// How a service is spoken to, its authorities, and the path part of its URL.
+fn addresses(
+    service: &config::Service,
+    place: &Place,
+    report: &mut Report,
+) -> Option<(Scheme, Vec<Authority>, String)> {
     let url = service.url.as_deref().map(parse_url);
     if let Some(Err(fault)) = &url {
         report.error(place.clone().key("url"), fault.message.as_str()).by_itself().help(fault.help);
     }
     let targets = targets(&service.targets, &place.clone().key("targets"), report);
     match (url, service.targets.is_empty()) {
-        (Some(url), true) => url.ok().map(|(authority, path)| (vec![authority], path)),
-        (None, false) => Some((targets?, String::new())),
+        (Some(url), true) => url.ok().map(|(scheme, authority, path)| (scheme, vec![authority], path)),
+        (None, false) => {
+            let scheme = if service.tls.is_some() { Scheme::Https } else { Scheme::Http };
+            Some((scheme, targets?, String::new()))
+        }
         (None, true) => {
             report
                 .error(place.clone(), "the service has no address")
@@ -116,14 +128,22 @@ fn fault(message: impl Into<String>, help: &'static str) -> Fault {
     Fault { message: message.into(), help }
 }
 
-/// `http://host[:port][/path]`.
-pub(super) fn parse_url(url: &str) -> Result<(Authority, String), Fault> {
+/// How a service is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// In clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// `http://host[:port][/path]`, or `https`.
+pub(super) fn parse_url(url: &str) -> Result<(Scheme, Authority, String), Fault> {
     const EXAMPLE: &str = "for example `http://users.internal:8002/api`";
-    if url.starts_with("https://") {
-        return Err(fault("TLS to a service is not supported yet", EXAMPLE));
-    }
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err(fault("the URL of a service begins with `http://`", EXAMPLE));
+    let (scheme, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+        (Some(rest), _) => (Scheme::Http, rest),
+        (_, Some(rest)) => (Scheme::Https, rest),
+        (None, None) => return Err(fault("the URL of a service begins with `http://` or `https://`", EXAMPLE)),
     };
     let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
     if authority.contains('@') {
@@ -135,7 +155,8 @@ pub(super) fn parse_url(url: &str) -> Result<(Authority, String), Fault> {
     if path.parse::<http::uri::PathAndQuery>().is_err() && !path.is_empty() {
         return Err(fault("the URL's path is not a path", EXAMPLE));
     }
-    Ok((parse_authority(authority, Some(80))?, path.to_owned()))
+    let usual_port = if scheme == Scheme::Https { 443 } else { 80 };
+    Ok((scheme, parse_authority(authority, Some(usual_port))?, path.to_owned()))
 }
 
 /// `host:port`, `192.0.2.1:80`, `[2001:db8::1]:80`; the port may be left out where there is a usual one.
@@ -160,7 +181,7 @@ fn parse_authority(text: &str, usual_port: Option<u16>) -> Result<Authority, Fau
     if !(is_v6 && bracketed.is_some() || is_name && bracketed.is_none()) {
         return Err(fault(format!("`{host}` is neither an address nor a host name"), EXAMPLE));
     }
-    let header = if port == 80 && usual_port.is_some() { host.to_owned() } else { format!("{host}:{port}") };
+    let header = if Some(port) == usual_port { host.to_owned() } else { format!("{host}:{port}") };
     let header = HeaderValue::from_str(&header).map_err(|_| fault("the host is no header value", EXAMPLE))?;
     Ok(Authority { host: name.into(), port, weight: 1, header })
 }
@@ -177,7 +198,9 @@ mod tests {
             ("http://users:80/", Ok(("users", 80, "users", "/"))),
             ("http://10.0.0.1:8002/api/v2", Ok(("10.0.0.1", 8002, "10.0.0.1:8002", "/api/v2"))),
             ("http://[::1]:8002", Ok(("::1", 8002, "[::1]:8002", ""))),
-            ("https://users", Err("TLS")),
+            ("https://users", Ok(("users", 443, "users", ""))),
+            ("https://users:80/a", Ok(("users", 80, "users:80", "/a"))),
+            ("http://users:443", Ok(("users", 443, "users:443", ""))),
             ("users:8002", Err("begins with")),
             ("http://", Err("neither")),
             ("http://users:0", Err("port")),
@@ -189,7 +212,8 @@ mod tests {
             ("http://::1", Err("neither")),
         ] {
             match (parse_url(url), expected) {
-                (Ok((authority, path)), Ok((host, port, header, base))) => {
+                (Ok((scheme, authority, path)), Ok((host, port, header, base))) => {
+                    assert_eq!(scheme == Scheme::Https, url.starts_with("https:"), "{url}");
                     assert_eq!((&*authority.host, authority.port, path.as_str()), (host, port, base), "{url}");
                     assert_eq!(authority.header, header, "{url}");
                 }

@@ -47,6 +47,9 @@ fn found(changes: &[Change]) -> Vec<String> {
                 generation: 1,
                 flood: None,
                 keys: &crate::gateway::key_source::KeySources::default(),
+                read: None,
+                now: 0,
+                running: &[],
                 services: &[],
             };
             compile(&loaded.config, "", "", &surroundings, &mut report);

@@ -22,10 +22,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use http::header::HeaderValue;
 use log::warn;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use crate::policy::standing::{STEPS, Standing};
 use crate::telemetry::ServiceMetrics;
+
+use super::tls::ServiceTls;
 
 pub use picker::Picked;
 use picker::Picker;
@@ -54,6 +57,8 @@ pub struct Service {
     pub metrics: ServiceMetrics,
     /// How it is called.
     pub rules: Rules,
+    /// TLS with it, where it speaks that.
+    pub tls: Option<ServiceTls>,
     /// What outlives the generation.
     pub state: Arc<ServiceState>,
     authorities: Vec<Authority>,
@@ -101,12 +106,18 @@ impl Service {
             host,
             metrics,
             rules,
+            tls: None,
             state: before.map_or_else(Arc::default, |before| Arc::clone(&before.state)),
             authorities,
             targets: ArcSwap::default(),
             picker: ArcSwap::default(),
             next: AtomicUsize::new(0),
         }
+    }
+
+    /// The same service, spoken to over TLS where there is some.
+    pub fn over(self, tls: Option<ServiceTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Looks its names up. Returns the names for which that failed; their last good addresses stay.
@@ -141,8 +152,10 @@ impl Service {
 
     fn target(&self, address: SocketAddr, authority: &Authority) -> Target {
         let timeouts = &self.rules.timeouts;
-        let mut peer = HttpPeer::new(address, false, String::new());
+        let name = self.tls.as_ref().map(|tls| tls.name_of(&authority.host));
+        let mut peer = HttpPeer::new(address, name.is_some(), name.unwrap_or_default());
         peer.options.connection_timeout = Some(timeouts.connect);
+        peer.options.total_connection_timeout = self.tls.as_ref().map(|_| timeouts.connect);
         peer.options.read_timeout = Some(timeouts.longest_silence());
         peer.options.write_timeout = Some(timeouts.idle);
         peer.options.idle_timeout = Some(POOL_IDLE);
@@ -179,6 +192,15 @@ impl Service {
     /// The next target, for one who asks once.
     pub fn next_target(&self) -> Option<Arc<Target>> {
         self.pick(None, &[]).map(|picked| picked.target)
+    }
+
+    /// What a connection to one of its targets is made with.
+    pub fn peer(&self, target: &Target) -> HttpPeer {
+        let mut peer = target.peer.clone();
+        if let Some(tls) = &self.tls {
+            tls.prepare(&mut peer);
+        }
+        peer
     }
 
     /// Makes the list of targets that get requests anew.
@@ -264,6 +286,16 @@ impl Service {
     pub fn is_desperate(&self) -> bool {
         self.picker.load().is_desperate()
     }
+}
+
+/// What pingora takes for the machine's authorities: nothing. It would read them at every start, needed or not, and panic
+/// over one that it does not understand; each peer with TLS brings its own.
+pub const NO_AUTHORITIES: &str = "/dev/null";
+
+/// Connects to services besides the proxy, which has a connector of its own; keeps so many idle connections.
+pub fn connector(kept: usize) -> TransportConnector {
+    let options = ConnectorOptions { ca_file: Some(NO_AUTHORITIES.to_owned()), ..ConnectorOptions::new(kept) };
+    TransportConnector::new(Some(options))
 }
 
 /// Looks a name up with the system's resolver; blocks.

@@ -13,7 +13,7 @@ use crate::policy::rejection::Rejection;
 use super::super::State;
 use super::super::exchange::Exchange;
 use super::super::occasion::Occasion;
-use super::{ask, password as by_password, stored, token};
+use super::{ask, certificate, password as by_password, stored, token};
 
 /// The caller of this route; `None` where nobody is asked.
 pub(super) async fn caller(
@@ -25,7 +25,7 @@ pub(super) async fn caller(
     now: Now,
     exchange: &mut Exchange,
 ) -> Result<Option<Arc<Consumer>>, Rejection> {
-    let Access::Authenticated { places, tokens, passwords, asked, challenge, .. } = &route.access else {
+    let Access::Authenticated { certificates, places, tokens, passwords, asked, challenge, .. } = &route.access else {
         return Ok(None);
     };
     let query = parts.uri.query();
@@ -36,6 +36,17 @@ pub(super) async fn caller(
         false => password::presented(&parts.headers),
     };
     use {Presented as Key, PresentedPassword as Password, PresentedToken as Token};
+    if *certificates
+        && let Some(tls) = exchange.tls.clone()
+        && let Some(of_client) = &tls.client
+    {
+        return match (key, token, password) {
+            (Key::Nothing, Token::Nothing, Password::Nothing) => {
+                certificate::authenticate(gateway, of_client, challenge, exchange).map(Some)
+            }
+            _ => Err(Rejection::CredentialAmbiguous),
+        };
+    }
     let found = match (key, token, password) {
         (Key::Nothing, Token::Nothing, Password::Nothing) if asked.is_empty() => {
             Err(Rejection::CredentialMissing(challenge.clone()))

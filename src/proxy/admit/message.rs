@@ -10,6 +10,7 @@ use crate::gateway::RequestLimits;
 use crate::policy::headers::check_connection;
 use crate::policy::rejection::{Malformed, Rejection};
 
+use super::super::tls::Secured;
 use super::Request;
 
 /// The fields that say for whom a message is and where it ends: found in one pass over the header, which is cheaper
@@ -128,6 +129,24 @@ fn raw_has_content_length(raw: &[u8]) -> bool {
     raw.split(|&byte| byte == b'\n').any(|line| {
         line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) && line[NAME.len()] == b':'
     })
+}
+
+/// Where clients have certificates, a request must be for a host of the certificate that the connection was made with:
+/// what a client proved to one host is nothing to another.
+pub fn check_name(host: Option<&str>, tls: Option<&Secured>) -> Result<(), Rejection> {
+    let Some(tls) = tls.filter(|tls| tls.loaded.asks_clients) else { return Ok(()) };
+    if tls.loaded.same_certificate(host.map(without_port), tls.server_name.as_deref()) {
+        return Ok(());
+    }
+    Err(Rejection::Misdirected)
+}
+
+/// The host without its port.
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// The host a request is for; pingora has made sure that target and field agree.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::config::{Color, load_text};
 use crate::gateway::key_source::KeySources;
+use crate::gateway::tls::Entrance;
 use crate::gateway::{Surroundings, compile};
 use crate::policy::token::tests::signer;
 use crate::proxy::Listening;
@@ -63,6 +64,9 @@ pub(in crate::proxy) fn state_of(config: &str) -> State {
         generation: 1,
         flood: None,
         keys: &KeySources::default(),
+        read: None,
+        now: 0,
+        running: &[],
         services: &[],
     };
     let (loading, mut report, sources) = load_text("test.yaml", config);
@@ -102,6 +106,7 @@ fn sent_to(state: &State, local: Option<SocketAddr>, lines: &str) -> String {
             format!("{}{who}", String::from_utf8_lossy(&admission.service_target))
         }
         Ok(Decision::ReadBody(_)) => "reads the body".to_owned(),
+        Ok(Decision::Redirect(location)) => format!("redirect {location:?}"),
         Ok(Decision::Page(page)) => format!("page {}", page.status),
         Ok(Decision::Options(allow)) => format!("options {}", allow.to_str().unwrap()),
         Err(Rejection::Contract(violations)) => format!("422 {}", violations.len()),
@@ -211,7 +216,8 @@ fn a_limit_by_claim_counts_each_value_apart_and_who_has_none_together() {
 #[test]
 fn the_description_is_answered_on_its_listener_only() {
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-    let bound = |written: &str, bound: &str| Listening { written: address(written), bound: address(bound), http2: false };
+    let plain = || Entrance::Plain { http2: false };
+    let bound = |written: &str, bound: &str| Listening::new(address(written), address(bound), plain());
     for (docs, listeners, local, expected) in [
         ("127.0.0.1:80", vec![bound("127.0.0.1:80", "127.0.0.1:80")], "127.0.0.1:80", "page 200"),
         ("0.0.0.0:80", vec![bound("0.0.0.0:80", "0.0.0.0:80")], "192.0.2.7:80", "page 200"),

@@ -85,7 +85,7 @@ fn forwarded(sent: &Sent) -> Option<(Parts, Bytes)> {
     let admission = match admitted(&STATE, &request, &mut exchange).ok()? {
         Decision::Forward(admission) => admission,
         Decision::ReadBody(pending) => pending.finish(&Bytes::from(sent.body.clone())).ok()?,
-        Decision::Options(_) | Decision::Page(_) => return None,
+        Decision::Options(_) | Decision::Redirect(_) | Decision::Page(_) => return None,
     };
     let target = admission.route.service.next_target().unwrap();
     rewrite(&mut parts, &exchange, &admission, &target).unwrap();

@@ -110,6 +110,7 @@ mod tests {
         ConnectionLimits {
             header_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(1),
             max_connections: total,
             max_per_address: per_address,
         }

@@ -29,7 +29,9 @@ use super::super::body::of_stream;
 use super::super::client::Address;
 use super::super::occasion::Occasion;
 use super::super::plain;
-use super::{Guarded, GuardedApp, Watch};
+use super::super::tls::Secured;
+use super::stream::Guarded;
+use super::{GuardedApp, Watch};
 
 /// How much a client may send ahead on one stream, in bytes: at a distance of 50 ms it uploads 5 MiB a second.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -56,6 +58,7 @@ const MAX_MALFORMED: u32 = 32;
 #[derive(Debug)]
 struct Connection {
     peer: Address,
+    secured: Option<Arc<Secured>>,
     /// Requests being worked on, also those that their client has reset.
     open: AtomicUsize,
     /// Told whenever none is.
@@ -82,6 +85,11 @@ impl Stream {
     /// The other end of its connection.
     pub fn peer(&self) -> &Address {
         &self.connection.peer
+    }
+
+    /// What is known of its connection, where it is over TLS.
+    pub fn secured(&self) -> Option<&Arc<Secured>> {
+        self.connection.secured.as_ref()
     }
 }
 
@@ -154,9 +162,10 @@ impl<O: Occasion> GuardedApp<O> {
     pub(super) async fn serve_http2(self: Arc<Self>, io: Box<Guarded>) {
         let state = Arc::clone(&self.proxy.state);
         let expired = |label: &str| state.telemetry.connections_expired.with_label_values(&[label]).inc();
-        let limits = io.limits;
+        let limits = io.arrival.limits;
         let connection = Arc::new(Connection {
-            peer: io.peer.clone(),
+            peer: io.arrival.peer.clone(),
+            secured: io.secured().cloned(),
             open: AtomicUsize::new(0),
             rested: Notify::new(),
             premature: AtomicU32::new(0),

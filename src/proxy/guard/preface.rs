@@ -6,7 +6,7 @@
 
 use tokio::io::AsyncReadExt;
 
-use super::{Guarded, Speaks};
+use super::stream::{Guarded, Speaks};
 
 /// The first bytes of every connection over HTTP/2.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

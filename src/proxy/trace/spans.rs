@@ -8,18 +8,18 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::Version;
-use http::header::{HOST, HeaderMap, USER_AGENT};
+use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
 use pingora::proxy::Session;
 
 use crate::gateway::traces::{Errors, Traces};
 use crate::gateway::{Route, Target};
-use crate::policy::headers::FORWARDED_PROTO;
 use crate::policy::rejection::CLIENT_LEFT;
 use crate::policy::trace_context::Traceparent;
 use crate::telemetry::spans::{Kind, Parent, Span, SpanQueue, Value, bounded};
 
-use super::super::exchange::{Exchange, Peer};
+use super::super::client::scheme;
+use super::super::exchange::Exchange;
 use super::{Attempt, Fault, STEPS, Trace, continued, state};
 
 /// What a method is called that HTTP does not know.
@@ -88,7 +88,7 @@ impl Finished<'_> {
         let mut attributes = vec![
             ("http.request.method", text(method)),
             ("url.path", bounded(self.request.uri.path().as_bytes())),
-            ("url.scheme", text(scheme(headers, *peer))),
+            ("url.scheme", text(scheme(headers, self.exchange))),
             ("network.protocol.version", text(version(self.request.version))),
             ("client.address", bounded(client.as_bytes())),
             ("network.peer.address", bounded(peer_address.as_bytes())),
@@ -176,7 +176,8 @@ impl Finished<'_> {
         let method = method(self.request);
         let path = self.exchange.admission.as_ref().map(|admission| &admission.service_target[..]);
         let path = path.and_then(|target| target.split(|&byte| byte == b'?').next()).unwrap_or_default();
-        let url = [b"http://", target.host.as_bytes(), path].concat();
+        let scheme: &[u8] = if route.service.tls.is_some() { b"https://" } else { b"http://" };
+        let url = [scheme, target.host.as_bytes(), path].concat();
         let template = route.service_path_text.split('?').next().unwrap_or_default();
         let template = format!("{}{template}", route.service.base_path);
         let mut attributes = vec![
@@ -265,12 +266,6 @@ fn version(version: Version) -> &'static str {
         Version::HTTP_2 => "2",
         _ => "1.1",
     }
-}
-
-/// As the client used, by the word of a trusted proxy.
-fn scheme(headers: &HeaderMap, peer: Peer) -> &'static str {
-    let https = peer == Peer::Trusted && headers.get(FORWARDED_PROTO).is_some_and(|proto| *proto == "https");
-    if https { "https" } else { "http" }
 }
 
 /// Host and, where it is there, port of a `Host`.

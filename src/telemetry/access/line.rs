@@ -61,6 +61,8 @@ pub struct AccessLine<'a> {
     pub path: &'a str,
     /// `HTTP/1.1`.
     pub protocol: &'static str,
+    /// The version of TLS, where the client came over it.
+    pub tls: Option<&'static str>,
     /// Name of the matched route.
     pub route: Option<&'a str>,
     /// Name of the route's service.
@@ -156,6 +158,9 @@ impl AccessLine<'_> {
         }
         if fields.has(Field::Protocol) {
             plain(out, ",\"protocol\":\"", self.protocol);
+        }
+        if let Some(tls) = self.tls.filter(|_| fields.has(Field::Tls)) {
+            plain(out, ",\"tls\":\"", tls);
         }
         for (field, start, name) in [
             (Field::Route, ",\"route\":\"", self.route),

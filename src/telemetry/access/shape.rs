@@ -48,6 +48,7 @@ pub enum Field {
     Host,
     Path,
     Protocol,
+    Tls,
     Route,
     Service,
     Target,

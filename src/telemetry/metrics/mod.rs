@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
+use super::certificates::Handshake;
 use super::named::{
     CHECK_RESULTS, LimitMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics,
     WEBSOCKET_DIRECTIONS, WebsocketMetrics,
@@ -68,6 +69,9 @@ pub struct Telemetry {
     pub connections_refused: IntCounterVec,
     /// Connections closed by the guard, by the deadline they missed.
     pub connections_expired: IntCounterVec,
+    handshakes: IntCounterVec,
+    certificate_expires: IntGaugeVec,
+    certificate_reloads: IntCounterVec,
     /// Bytes of request bodies held for checking.
     pub body_memory: IntGauge,
     /// The most bytes that they may take.
@@ -248,6 +252,21 @@ impl Telemetry {
     /// Notes a fetch that failed.
     pub fn key_set_missed(&self, authenticator: &str) {
         self.key_fetches.with_label_values(&[authenticator, "failed"]).inc();
+    }
+
+    /// Notes how a handshake with a client ended.
+    pub fn shook_hands(&self, result: Handshake) {
+        self.handshakes.with_label_values(&[result.label()]).inc();
+    }
+
+    /// Notes the certificate that a listener serves; `expires` is Unix time in seconds.
+    pub fn serves_certificate(&self, listener: &str, file: &str, expires: i64) {
+        self.certificate_expires.with_label_values(&[listener, file]).set(expires);
+    }
+
+    /// Notes what became of certificates that changed while their generation did not.
+    pub fn certificates_changed(&self, result: ReloadResult) {
+        self.certificate_reloads.with_label_values(&[result.label()]).inc();
     }
 
     /// Notes how many access lines and entries of the process log were lost since the start.

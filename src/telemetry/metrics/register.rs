@@ -1,5 +1,6 @@
 //! Every metric with its name, its help and its buckets.
 
+use super::super::certificates::Handshake;
 use super::super::make::{counter, counters, histogram, histograms, int_gauge, int_gauges};
 use super::super::series::Families;
 use super::super::spans::SpanMetrics;
@@ -217,6 +218,24 @@ impl Telemetry {
                 "Connections closed at a deadline, by deadline, and those of HTTP/2 that cost too much",
                 &["deadline"],
             ),
+            handshakes: counters(
+                &registry,
+                "tollgate_tls_handshakes_total",
+                "TLS handshakes with clients, by result",
+                &["result"],
+            ),
+            certificate_expires: int_gauges(
+                &registry,
+                "tollgate_certificate_expires_timestamp_seconds",
+                "Unix time at which the certificate that is served expires",
+                &["listener", "certificate"],
+            ),
+            certificate_reloads: counters(
+                &registry,
+                "tollgate_certificate_reloads_total",
+                "Changed certificates of listeners and services, by what became of them",
+                &["result"],
+            ),
             body_memory: int_gauge(&registry, "tollgate_body_memory_bytes", "Request bodies held for checking"),
             body_memory_limit: int_gauge(
                 &registry,
@@ -326,6 +345,12 @@ impl Telemetry {
         }
         for reason in ["total", "address", "leaving"] {
             telemetry.connections_refused.with_label_values(&[reason]);
+        }
+        for result in Handshake::ALL {
+            telemetry.handshakes.with_label_values(&[result.label()]);
+        }
+        for result in [ReloadResult::Published, ReloadResult::Refused] {
+            telemetry.certificate_reloads.with_label_values(&[result.label()]);
         }
         for deadline in ["idle", "header", "abuse"] {
             telemetry.connections_expired.with_label_values(&[deadline]);

@@ -108,8 +108,8 @@ impl Line {
             // Any list will do.
             (Kind::Keyword, "examples") => &["{}", "7"],
             (Kind::Keyword, key) if MAPPINGS.contains(&key) => &["[[]]", "7"],
-            // `{}` declares no parameter.
-            (Kind::Format, "query_params") => &["[[]]", "7"],
+            // `{}` declares no parameter, and is all that there is to say.
+            (Kind::Format, "query_params" | "client_certificate") => &["[[]]", "7"],
             _ if self.value.is_empty() => &["[[]]", "7"],
             _ => &["{}", "[[]]"],
         }

@@ -32,13 +32,13 @@ const REQUESTS: &[&str] =
     &["routes.name", "routes.host", "routes.method", "routes.methods", "routes.gateway_path", "routes.?"];
 
 /// Every kind of problem that the compiler finds, where one line of the full file can make it.
-const MEANINGS: [Meaning; 69] = [
+const MEANINGS: [Meaning; 70] = [
     meaning("  address: 127.0.0.1:9090", "  address: 0.0.0.0:9090", &[]),
     meaning("  address: 127.0.0.1:9090", "  address: 0.0.0.0:8080", &["listeners"]),
     meaning("  - 10.0.0.0/8", "  - 0.0.0.0/0", &[]),
     meaning("timezone: Europe/Berlin", "timezone: Mars/Olympus", &[]),
     meaning("  flood: 500/second", "  flood: 500/minute", &[]),
-    meaning("    url: http://127.0.0.1:8002", "    url: https://127.0.0.1:8002", &[]),
+    meaning("    url: http://127.0.0.1:8002", "    url: ftp://127.0.0.1:8002", &[]),
     meaning("      - address: 10.0.0.1:8002", "      - address: 10.0.0.1", &[]),
     meaning("      - address: search.internal:8002", "      - address: search.internal", &[]),
     meaning("      header: x-api-key", "      header: host", &[]),
@@ -83,6 +83,7 @@ const MEANINGS: [Meaning; 69] = [
         &["routes.methods", "routes.body", "routes.form_params", "routes.?"],
     ),
     meaning("  listener: 0.0.0.0:8080", "  listener: 0.0.0.0:8081", &["listeners"]),
+    meaning("  listener: 0.0.0.0:8080", "  listener: 0.0.0.0:8088", &["listeners"]),
     meaning("    - https://api.example.com", "    - api.example.com", &[]),
     meaning(
         "    gateway_path: /sign-up",
@@ -213,6 +214,9 @@ fn no_generation_comes_of_a_faulty_shape() {
             generation: 1,
             flood: None,
             keys: &KeySources::default(),
+            read: None,
+            now: 0,
+            running: &[],
             services: &[],
         };
         let source = Source::Text { name: "full.yaml".to_owned(), text: shape.applied(FULL) };

@@ -72,8 +72,17 @@ fn explainer(config: &str) -> Explainer {
     let telemetry = Arc::new(Telemetry::new("test", ""));
     let lookup = |_: &str, _: u16| Ok(vec!["127.0.0.1:1".parse().unwrap()]);
     let keys = tollgate::gateway::key_source::KeySources::default();
-    let surroundings =
-        Surroundings { telemetry: &telemetry, lookup: &lookup, generation: 1, flood: None, keys: &keys, services: &[] };
+    let surroundings = Surroundings {
+        telemetry: &telemetry,
+        lookup: &lookup,
+        generation: 1,
+        flood: None,
+        keys: &keys,
+        read: None,
+        now: 0,
+        running: &[],
+        services: &[],
+    };
     let source = Source::Text { name: "test.yaml".to_owned(), text: config.to_owned() };
     let gateway = check(&source, Purpose::Checking, &surroundings).gateway.expect("the configuration is right");
     Explainer::new(gateway, telemetry, &["127.0.0.1:0".parse().unwrap()], StoredKeys::default()).unwrap()

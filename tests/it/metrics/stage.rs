@@ -89,6 +89,11 @@ pub fn configuration(origin: &Origin, down: &Unreachable) -> Value {
             ],
         }),
     );
+    let tls = |file: &str| format!("{}/tests/config/tls/{file}", env!("CARGO_MANIFEST_DIR"));
+    all["listeners"] = json!([
+        { "address": "127.0.0.1:0" },
+        { "address": "127.0.0.2:0", "tls": { "certificate": tls("api.pem"), "private_key": tls("api.key") } },
+    ]);
     all["guard"] = json!({ "uri_bytes": "4KiB" });
     all["traces"] = json!({ "endpoint": format!("http://{}", down.address()), "sample": "10%" });
     all

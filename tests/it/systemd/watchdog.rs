@@ -13,6 +13,7 @@ use crate::process::instance::{Instance, eventually};
 use crate::support::DEADLINE;
 use crate::support::client::{Client, fetch, request};
 use crate::support::origin::Origin;
+use crate::support::pki::Authority;
 
 /// How long systemd waits for a sign of life, in these tests.
 const ALLOWED: Duration = Duration::from_millis(400);
@@ -27,12 +28,17 @@ fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'static str, &
 
 #[test]
 fn it_is_alive_while_it_serves_and_nobody_pays_for_the_proof() {
-    let (manager, origin) = (Manager::new(), Origin::json("{}"));
-    // No room for a second connection or request of a client.
+    let (manager, origin, authority) = (Manager::new(), Origin::json("{}"), Authority::new());
+    let (certificate, private_key) = authority.place("api", &authority.server(&["api.test"]));
+    let tls = json!({"certificate": certificate, "private_key": private_key, "client_ca": authority.file()});
+    // No room for a second connection or request of a client, and nobody comes in by every listener.
     let file = open_to_all(
         &origin,
         json!({
-            "listeners": [{"address": "127.0.0.1:0"}, {"address": "[::1]:0"}, {"address": "0.0.0.0:0"}],
+            "listeners": [
+                {"address": "127.0.0.1:0"}, {"address": "[::1]:0"}, {"address": "0.0.0.0:0"},
+                {"address": "127.0.0.1:0", "tls": tls}, {"address": "127.0.0.1:0", "redirect_https": true},
+            ],
             "guard": {"max_connections": 1, "max_connections_per_address": 1, "flood": "1/second"},
         }),
     );
@@ -50,7 +56,7 @@ fn it_is_alive_while_it_serves_and_nobody_pays_for_the_proof() {
     let counted = metrics.lines().filter(|line| line.starts_with("tollgate_requests_total"));
     let counted: f64 = counted.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
     assert_eq!(counted, 1.0, "{metrics}");
-    let lost = ["tollgate_connections_refused_total", "tollgate_rejections_total"];
+    let lost = ["tollgate_connections_refused_total", "tollgate_rejections_total", "tollgate_tls_handshakes_total"];
     let lost = metrics.lines().filter(|line| lost.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0"));
     assert_eq!(lost.collect::<Vec<_>>(), Vec::<&str>::new());
     gateway.line(|line| line.contains("\"path\":\"/\""));
@@ -142,6 +148,8 @@ fn whichever_worker_hangs_the_signs_of_life_end_and_come_back_with_it() {
     let (manager, origin) = (Manager::new(), Origin::json("{}"));
     let file = open_to_all(&origin, json!({}));
     let gateway = Instance::start_with(&file, &["--threads", "2"], &borrowed(&watched(&manager)));
+    // Every worker has answered then, so all of them are there.
+    manager.hears(&["WATCHDOG=1"]);
     let workers = workers(gateway.id());
     assert_eq!(workers.len(), 2);
     for worker in workers {

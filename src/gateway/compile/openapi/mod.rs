@@ -233,6 +233,9 @@ fn scheme(authenticator: &Authenticator) -> Option<Value> {
     if authenticator.basic.is_some() {
         return Some(json!({ "type": "http", "scheme": "basic" }));
     }
+    if authenticator.client_certificate.is_some() {
+        return Some(json!({ "type": "mutualTLS" }));
+    }
     let Some(key) = &authenticator.api_key else { return authenticator.jwt.as_ref().map(token_scheme) };
     let places = [("header", &key.header), ("query", &key.query), ("cookie", &key.cookie)];
     places.into_iter().find_map(|(place, name)| {

@@ -50,6 +50,7 @@ impl RouteCompiler<'_> {
                 .help("say `public` to let everyone in");
             return None;
         }
+        let mut certificates = false;
         let mut places: Vec<KeyPlace> = Vec::new();
         let mut tokens: Vec<Arc<TokenAuthenticator>> = Vec::new();
         let mut passwords: Vec<Arc<PasswordAuthenticator>> = Vec::new();
@@ -60,6 +61,7 @@ impl RouteCompiler<'_> {
                 Some(Authenticator::Token(authenticator)) => tokens.push(Arc::clone(authenticator)),
                 Some(Authenticator::Password(authenticator)) => passwords.push(Arc::clone(authenticator)),
                 Some(Authenticator::Asked(authenticator)) => asked.push(Arc::clone(authenticator)),
+                Some(Authenticator::Certificate) => certificates = true,
                 None if self.config.authenticators.contains_key(name) => {}
                 None => {
                     let defined = self.config.authenticators.keys().map(String::as_str);
@@ -87,8 +89,12 @@ impl RouteCompiler<'_> {
                 .help("give one of the authenticators another `header`");
         }
         let challenge_of = |invalid| challenge(&places, &tokens, &passwords, invalid);
-        let (challenge, invalid_token) = (challenge_of(Invalid::Nothing), challenge_of(Invalid::Token));
-        Some(Access::Authenticated { challenge, invalid_token, places, tokens, passwords, asked })
+        let (mut challenge, invalid_token) = (challenge_of(Invalid::Nothing), challenge_of(Invalid::Token));
+        if certificates && challenge.is_empty() {
+            // No scheme is registered for what a connection has; this one says what is missing.
+            challenge = HeaderValue::from_static("ClientCertificate");
+        }
+        Some(Access::Authenticated { certificates, challenge, invalid_token, places, tokens, passwords, asked })
     }
 }
 

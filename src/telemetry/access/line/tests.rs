@@ -44,6 +44,7 @@ pub(in super::super) fn line() -> AccessLine<'static> {
         host: b"api.example.com",
         path: "/users/\"\u{7}é",
         protocol: "HTTP/1.1",
+        tls: Some("TLSv1.3"),
         route: Some("users"),
         service: None,
         target: None,
@@ -78,6 +79,7 @@ fn a_json_line_is_one_json_object_whatever_the_client_sent() {
         ("time", "1970-01-01T00:00:01.234Z"),
         ("path", "/users/\"\u{7}é"),
         ("decision", "admitted"),
+        ("tls", "TLSv1.3"),
         ("user_agent", "curl/8\u{fffd}\t"),
     ] {
         assert_eq!(value[name], expected, "{name}");
