@@ -60,6 +60,8 @@ pub enum Code {
     PermissionDenied = 7,
     /// Too much.
     ResourceExhausted = 8,
+    /// Not on this connection.
+    FailedPrecondition = 9,
     /// There is nothing of this name.
     Unimplemented = 12,
     /// A fault of gateway or service.
@@ -124,6 +126,7 @@ pub fn code(rejection: &Rejection) -> Code {
         | Rejection::UriTooLong
         | Rejection::HeaderTooLarge => Code::ResourceExhausted,
         Rejection::NotFound | Rejection::MethodNotAllowed(_) | Rejection::Handshake(_) => Code::Unimplemented,
+        Rejection::Misdirected => Code::FailedPrecondition,
         Rejection::BadReply | Rejection::Internal => Code::Internal,
         Rejection::KeysUnavailable
         | Rejection::PasswordsBusy

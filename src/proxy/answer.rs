@@ -75,7 +75,7 @@ pub async fn options(session: &mut Session, exchange: &mut Exchange, allow: Head
 pub async fn redirect(session: &mut Session, exchange: &mut Exchange, location: HeaderValue) -> Result<()> {
     exchange.rejected = Some(REDIRECTED);
     let headers = [(LOCATION, location)].into_iter().collect();
-    let header = built(StatusCode::PERMANENT_REDIRECT.as_u16(), headers, exchange.id.value(), 0)?;
+    let header = built(StatusCode::PERMANENT_REDIRECT.as_u16(), headers, exchange.id.value(), Some(0))?;
     write(session, header, Bytes::new()).await
 }
 

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -135,6 +135,11 @@ impl<O: Occasion> Proxy<O> {
         if admission.handshake.is_some() {
             // A client has to wait for the 101. One that does not would keep the guard from seeing it leave.
             session.as_mut().set_pipelining_enabled(false);
+        }
+        if exchange.grpc.is_some() && matches!(admission.body, AdmittedBody::Streamed) {
+            // A stream of messages is no upload: its route says how long nothing may come.
+            let silence = exchange.gateway.request_limits.body_timeout.max(admission.route.timeouts.idle);
+            session.set_read_timeout(Some(silence));
         }
         exchange.admission = Some(admission);
         Ok(None)
@@ -252,13 +257,20 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         let (admission, target) = (admission(exchange)?, attempts::target(exchange)?);
         attempts::connected(exchange, &admission.route.timeouts);
-        plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))
+        plain::edit_request(request, |parts| {
+            if parts.version == Version::HTTP_2 {
+                // pingora has taken it out, and with it what says which other fields end here.
+                let nominating = session.req_header().headers.get_all(CONNECTION);
+                nominating.iter().for_each(|value| drop(parts.headers.append(CONNECTION, value.clone())));
+            }
+            forward::rewrite(parts, exchange, admission, target)
+        })
     }
 
     /// Only streamed bodies come through here with content: their size is not known before.

@@ -292,10 +292,11 @@ impl Occasion for Rehearsing {
     }
 
     fn lead(&self, peer: &mut HttpPeer) {
-        // In clear, also where the service speaks TLS.
+        // In clear and as HTTP/1.1, also where the service speaks TLS or HTTP/2.
         let plain = HttpPeer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false, String::new());
         let HttpPeer { options, .. } = std::mem::replace(peer, plain);
         peer.options = options;
+        peer.options.set_http_version(1, 1);
         peer._address = self.service.clone().into();
     }
 

@@ -14,7 +14,7 @@ use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
 use pingora::http::RequestHeader;
-use pingora::protocols::{ALPN, Ssl as _, Stream};
+use pingora::protocols::{ALPN, Stream};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;

@@ -211,9 +211,7 @@ fn before(service: SocketAddr, mut sections: Value) -> Stage {
 
 async fn client(stage: &Stage) -> Grpc<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{}", stage.gateway.address())).expect("an endpoint");
-    let mut client = Grpc::new(endpoint.connect().await.expect("connect"));
-    client.ready().await.expect("a connection");
-    client
+    Grpc::new(endpoint.connect().await.expect("connect"))
 }
 
 fn path(text: &str) -> http::uri::PathAndQuery {
@@ -247,6 +245,7 @@ fn all_four_kinds_of_calls_pass() {
         assert_eq!(unary(&mut client, "/test.Calls/Echo", b"").await.unwrap(), "");
 
         let five = Request::new(Bytes::from_static(&[5]));
+        client.ready().await.unwrap();
         let mut counted = client.server_streaming(five, path("/test.Calls/Count"), Raw).await.unwrap().into_inner();
         let mut replies = Vec::new();
         while let Some(reply) = counted.message().await.unwrap() {
@@ -255,6 +254,7 @@ fn all_four_kinds_of_calls_pass() {
         assert_eq!(replies, [0, 1, 2, 3, 4]);
 
         let pieces = tokio_stream::iter([1, 20, 300_000].map(|length| Bytes::from(vec![b'x'; length])));
+        client.ready().await.unwrap();
         let sum = client.client_streaming(Request::new(pieces), path("/test.Calls/Sum"), Raw).await.unwrap();
         assert_eq!(sum.into_inner(), "300021");
     });
@@ -265,11 +265,12 @@ fn all_four_kinds_of_calls_pass() {
 #[test]
 fn both_sides_of_a_call_may_be_silent_in_turn() {
     // Neither may be for long; both together may not be for longer than the service.
-    let stage = before(Calls::default().start(), json!({"guard": {"body_timeout": "200ms"}}));
+    let stage = before(Calls::default().start(), json!({"guard": {"body_timeout": "100ms"}}));
     run(async {
         let mut client = client(&stage).await;
         let (say, said) = mpsc::channel(1);
         let asked = Request::new(ReceiverStream::new(said));
+        client.ready().await.unwrap();
         let mut heard = client.streaming(asked, path("/test.Calls/Echo"), Raw).await.unwrap().into_inner();
         for turn in 0..5_u8 {
             say.send(Bytes::copy_from_slice(&[turn])).await.unwrap();
@@ -291,6 +292,7 @@ fn what_the_service_says_of_failures_passes() {
         let status = unary(&mut client, "/test.Calls/Fail", b"").await.unwrap_err();
         assert_eq!((status.code(), status.message(), status.details()), (Code::DataLoss, "lost: 100 % naïve", &b"why"[..]));
         let asked = Request::new(Bytes::new());
+        client.ready().await.unwrap();
         let mut later = client.server_streaming(asked, path("/test.Calls/FailLater"), Raw).await.unwrap().into_inner();
         assert_eq!(later.message().await.unwrap().unwrap(), "one");
         let status = later.message().await.unwrap_err();
@@ -372,6 +374,7 @@ fn a_call_that_its_client_gives_up_ends_at_the_service() {
         assert!(tokio::time::timeout(Duration::from_millis(200), hangs).await.is_err());
         assert!(until(|| calls.dropped.load(Ordering::SeqCst) == 1).await);
         let asked = Request::new(Bytes::new());
+        client.ready().await.unwrap();
         let mut later = client.server_streaming(asked, path("/test.Calls/HangLater"), Raw).await.unwrap().into_inner();
         assert_eq!(later.message().await.unwrap().unwrap(), "one");
         drop(later);

@@ -8,6 +8,7 @@ mod clients;
 mod frames;
 mod leaving;
 mod services;
+mod tls;
 
 use serde_json::{Value, json};
 

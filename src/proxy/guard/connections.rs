@@ -113,6 +113,8 @@ mod tests {
             handshake_timeout: Duration::from_secs(1),
             max_connections: total,
             max_per_address: per_address,
+            max_streams: 1,
+            max_header_list: 1024,
         }
     }
 

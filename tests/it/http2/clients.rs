@@ -57,7 +57,7 @@ fn authority_and_cookies_are_what_they_are_in_http1() {
         assert_eq!(client.ask(elsewhere, b"").await.status, 404);
     });
     let seen = stage.origin.take().remove(0);
-    assert_eq!(seen.values("cookie"), [b"a=1; b=2; c=3"]);
+    assert_eq!(seen.values("cookie"), [b"b=2"], "one that is declared, found among all");
     assert_eq!(seen.values("x-forwarded-host"), [b"gateway.test"]);
     assert_eq!(seen.values("via"), [b"2.0 tollgate"]);
     assert_eq!(seen.values("host").len(), 1);
@@ -174,7 +174,8 @@ fn a_header_is_refused_as_over_http1() {
     let large = "x".repeat(2100);
     let many: Vec<(String, String)> = (0..21).map(|number| (format!("x-{number}"), "1".to_owned())).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let beyond = "x".repeat(40_000);
+    // More than the connection is told of at its beginning, so that nobody reads it.
+    let beyond = "x".repeat(6_000);
     run(async {
         for (path, fields, status) in [
             ("/", &[][..], 200),

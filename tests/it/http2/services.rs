@@ -13,6 +13,7 @@ use super::over_http2;
 use crate::raw::stage::Stage;
 use crate::streams::Service as Plain;
 use crate::support::client::{Client, request as bytes};
+use crate::support::gateway::program;
 use crate::support::http2::{Asked, Http2, Service, get, request, run, send, until, whole};
 use crate::support::origin::Origin;
 
@@ -248,4 +249,19 @@ fn it_is_asked_for_its_health_in_its_own_protocol() {
     assert!(run(until(|| Client::connect(stage.gateway.address())
         .ask(&bytes("GET", "/", &[], b""))
         .is_ok_and(|answer| answer.status == 200))));
+}
+
+#[test]
+fn what_becomes_of_a_request_can_be_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tollgate.yaml");
+    let config = json!({
+        "version": 1, "listeners": [{"address": "127.0.0.1:8080", "http2": true}],
+        "services": {"calls": {"url": "http://127.0.0.1:1", "protocol": "http2"}},
+        "routes": [{"name": "all", "method": "GET", "gateway_path": "/a", "service": "calls", "auth": "public"}],
+    });
+    std::fs::write(&file, config.to_string()).unwrap();
+    let output = program().arg("explain").arg(&file).args(["GET", "/a"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("Forwarded."), "{said}");
 }

@@ -11,6 +11,7 @@ use h2::client::{self, SendRequest};
 use h2::server::{self, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -59,6 +60,11 @@ impl Http2 {
     pub async fn try_connect(address: SocketAddr) -> Result<Self, h2::Error> {
         let stream = TcpStream::connect(address).await.expect("connect");
         stream.set_nodelay(true).expect("set TCP_NODELAY");
+        Self::over(stream).await
+    }
+
+    /// Over a connection on which it was agreed on.
+    pub async fn over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> Result<Self, h2::Error> {
         let (send, connection) = client::handshake(stream).await?;
         tokio::spawn(connection);
         Ok(Self { send })
@@ -176,14 +182,7 @@ impl Service {
         let script = Arc::new(script);
         Self::start_connections(move |number, stream| {
             let script = Arc::clone(&script);
-            async move {
-                let Ok(mut connection) = server::handshake(stream).await else { return };
-                while let Some(Ok((request, answer))) = connection.accept().await {
-                    let (parts, body) = request.into_parts();
-                    let asked = Asked { request: Request::from_parts(parts, ()), body, answer, connection: number };
-                    tokio::spawn(script(asked));
-                }
-            }
+            serve(number, stream, script)
         })
     }
 
@@ -225,6 +224,20 @@ impl Service {
     /// How many connections were opened to it.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// Serves one connection with a script for each request.
+pub async fn serve<S, F>(number: usize, stream: S, script: Arc<impl Fn(Asked) -> F>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Ok(mut connection) = server::handshake(stream).await else { return };
+    while let Some(Ok((request, answer))) = connection.accept().await {
+        let (parts, body) = request.into_parts();
+        let asked = Asked { request: Request::from_parts(parts, ()), body, answer, connection: number };
+        tokio::spawn(script(asked));
     }
 }
 
