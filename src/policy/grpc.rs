@@ -27,8 +27,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub const ENDING: [HeaderName; 3] = [STATUS, MESSAGE, DETAILS];
 
 /// What goes with a call beside its body.
-pub const ASKING: [HeaderName; 3] =
-    [TIMEOUT, ENCODING, HeaderName::from_static("grpc-accept-encoding")];
+pub const ASKING: [HeaderName; 3] = [TIMEOUT, ENCODING, HeaderName::from_static("grpc-accept-encoding")];
 
 /// What goes with an answer beside its body.
 pub const ANSWERING: [HeaderName; 4] = [STATUS, MESSAGE, DETAILS, ENCODING];

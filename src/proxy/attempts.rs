@@ -8,11 +8,13 @@
 //! sent again where that is safe, at most [`MAX_STALE`] times, and that counts neither as a retry nor against the target.
 //! A request that may not be repeated is answered 502 then.
 
+mod http2;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 use http::header::COOKIE;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::{HttpPeer, PeerOptions};
@@ -26,8 +28,10 @@ use crate::policy::rejection::Rejection;
 
 use super::admit::{Admission, AdmittedBody, Decision};
 use super::exchange::Exchange;
-use super::guard::Deadlines;
 use super::trace::Fault;
+
+pub use http2::own_deadlines;
+use http2::{can_send_again, is_unprocessed, is_unwatched};
 
 /// Most kept connections that turn out to be closed, for one request.
 const MAX_STALE: u32 = 2;
@@ -162,42 +166,6 @@ fn set_timeouts(options: &mut PeerOptions, admission: &Admission, due: Option<In
     };
 }
 
-/// Whether pingora keeps no time for the service's silence, so that the patience has to, from the first to the last byte.
-/// So it is where a body streams over HTTP/2: either side may speak at any time.
-fn is_unwatched(admission: &Admission) -> bool {
-    admission.route.service.rules.protocol == Protocol::Http2 && matches!(admission.body, AdmittedBody::Streamed)
-}
-
-/// Prepares a request of HTTP/1 for a service of HTTP/2, as far as pingora does not: the deadlines that a session keeps then.
-/// On a connection of HTTP/2 it keeps them anyway.
-///
-/// # Errors
-/// When the client cannot be written to.
-pub async fn own_deadlines(
-    session: &mut Session,
-    exchange: &Exchange,
-    admission: &Admission,
-) -> Result<Option<Deadlines>> {
-    let (version, service) = (session.req_header().version, &admission.route.service);
-    if version == Version::HTTP_2 || service.rules.protocol != Protocol::Http2 {
-        return Ok(None);
-    }
-    if version == Version::HTTP_10 {
-        // Its answer may have no length, and ends with the connection then.
-        session.set_keepalive(None);
-    }
-    let streams = matches!(admission.body, AdmittedBody::Streamed);
-    if streams {
-        // The service's own 100 does not come through.
-        super::body::invite(session).await?;
-    }
-    if !streams && version != Version::HTTP_10 {
-        return Ok(None);
-    }
-    let silence = session.as_downstream().get_read_timeout();
-    Ok(exchange.watch.as_ref().map(|watch| Deadlines::of(Arc::clone(watch), silence)))
-}
-
 /// A connection is there: the reply is waited for from now on.
 pub fn connected(exchange: &Exchange, timeouts: &Timeouts) {
     wait(exchange, timeouts.response);
@@ -282,22 +250,6 @@ pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Err
         send_again(exchange, &mut error);
     }
     error
-}
-
-/// Whether the service has said that it will not look at the request, since it is about to leave (RFC 9113 sections 6.8
-/// and 8.7).
-fn is_unprocessed(error: &mut Error) -> bool {
-    error.retry.decide_reuse(false);
-    std::mem::replace(&mut error.retry, false.into()).retry() && *error.etype() == ErrorType::H2Error
-}
-
-/// Whether all of a request is still here that the service has not looked at, whatever its method.
-fn can_send_again(session: &mut Session, exchange: &Exchange) -> bool {
-    match exchange.admission.as_ref().map(|admission| &admission.body) {
-        Some(AdmittedBody::Streamed) => exchange.streamed == 0 || !session.as_mut().retry_buffer_truncated(),
-        Some(_) => true,
-        None => false,
-    }
 }
 
 fn send_again(exchange: &mut Exchange, error: &mut Error) {

@@ -105,8 +105,8 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     if let (HostHeader::Client, Some(host)) = (route.service.host, &client_host) {
         headers.insert(HOST, host.clone());
     }
-    headers.append(VIA, via);
     add_forwarding(headers, exchange, client_host, said, proto)?;
+    headers.append(VIA, via);
     if let Some(consumer) = &exchange.trail.consumer {
         headers.insert(CONSUMER_NAME, consumer.name_header.clone());
         if let Some(plan) = &consumer.plan {

@@ -266,8 +266,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         plain::edit_request(request, |parts| {
             if parts.version == Version::HTTP_2 {
                 // pingora has taken it out, and with it what says which other fields end here.
-                let nominating = session.req_header().headers.get_all(CONNECTION);
-                nominating.iter().for_each(|value| drop(parts.headers.append(CONNECTION, value.clone())));
+                for value in session.req_header().headers.get_all(CONNECTION) {
+                    parts.headers.append(CONNECTION, value.clone());
+                }
             }
             forward::rewrite(parts, exchange, admission, target)
         })

@@ -14,8 +14,8 @@ use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
 use pingora::http::RequestHeader;
-use pingora::protocols::{ALPN, Stream};
 use pingora::protocols::http::v1::client::HttpSession;
+use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use pingora::upstreams::peer::HttpPeer;
@@ -129,7 +129,11 @@ async fn ask(stream: Stream, peer: &HttpPeer, mut question: RequestHeader) -> Re
 
 async fn ask_http2(stream: Stream, peer: &HttpPeer, mut question: RequestHeader) -> Result<u16, &'static str> {
     let host = question.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-    let uri = Uri::builder().scheme(if peer.is_tls() { "https" } else { "http" }).authority(host).path_and_query(question.raw_path()).build();
+    let uri = Uri::builder()
+        .scheme(if peer.is_tls() { "https" } else { "http" })
+        .authority(host)
+        .path_and_query(question.raw_path())
+        .build();
     question.set_uri(uri.map_err(|_| "request")?);
     let mut settings = H2HandshakeSettings::new();
     settings.max_streams = 1;

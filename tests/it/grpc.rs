@@ -290,7 +290,10 @@ fn what_the_service_says_of_failures_passes() {
     run(async {
         let mut client = client(&stage).await;
         let status = unary(&mut client, "/test.Calls/Fail", b"").await.unwrap_err();
-        assert_eq!((status.code(), status.message(), status.details()), (Code::DataLoss, "lost: 100 % naïve", &b"why"[..]));
+        assert_eq!(
+            (status.code(), status.message(), status.details()),
+            (Code::DataLoss, "lost: 100 % naïve", &b"why"[..])
+        );
         let asked = Request::new(Bytes::new());
         client.ready().await.unwrap();
         let mut later = client.server_streaming(asked, path("/test.Calls/FailLater"), Raw).await.unwrap().into_inner();
@@ -358,7 +361,7 @@ fn a_client_s_deadline_is_the_gateway_s() {
             let ending = if has_begun { answer.trailers.as_ref().unwrap() } else { &answer.headers };
             assert_eq!((answer.status, &ending["grpc-status"]), (200, &"4".parse().unwrap()), "{method}: {answer:?}");
             assert!(ending["grpc-message"].to_str().unwrap().contains("in time"));
-            assert!((Duration::from_millis(290)..Duration::from_millis(690)).contains(&begun.elapsed()) , "{method}");
+            assert!((Duration::from_millis(290)..Duration::from_millis(690)).contains(&begun.elapsed()), "{method}");
         }
     });
     assert!(run(until(|| calls.dropped.load(Ordering::SeqCst) == 2)), "the service hears of it");
@@ -381,8 +384,7 @@ fn a_call_that_its_client_gives_up_ends_at_the_service() {
         assert!(until(|| calls.dropped.load(Ordering::SeqCst) == 2).await);
         assert_eq!(unary(&mut client, "/test.Calls/Echo", b"on").await.unwrap(), "on");
     });
-    let left = |method: &str| {
-        stage.gateway.printed(|line| line.contains(method) && line.contains("client-left")).is_some()
-    };
+    let left =
+        |method: &str| stage.gateway.printed(|line| line.contains(method) && line.contains("client-left")).is_some();
     assert!(left("/Hang\"") && left("/HangLater\""), "{:?}", stage.gateway.log());
 }

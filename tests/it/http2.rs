@@ -1,8 +1,8 @@
 //! HTTP/2 on both sides: with clients on plain listeners, and with services.
 //!
 //! What every HTTP/2 server must do is tried by h2spec, which is no part of these tests, since no distribution has it:
-//! `h2spec -h ADDRESS -p PORT -P /PATH` passes but for 3.5/2 on plain listeners. There what does not begin as HTTP/2 is
-//! answered as HTTP/1, which is spoken there too.
+//! `h2spec -t -k -h ADDRESS -p PORT -P /PATH` passes over TLS, and without `-t` on plain listeners but for 3.5/2: there what does
+//! not begin as HTTP/2 is answered as HTTP/1, which is spoken there too.
 
 mod clients;
 mod frames;

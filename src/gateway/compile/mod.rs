@@ -197,7 +197,10 @@ fn check_top(config: &Config, report: &mut Report) {
     }
     if config.guard.max_streams == 0 {
         report
-            .error(Place::root().key("guard").key("max_streams"), "a connection on which no request may be open is of no use")
+            .error(
+                Place::root().key("guard").key("max_streams"),
+                "a connection on which no request may be open is of no use",
+            )
             .by_itself();
     }
     if let Some(admin) = &config.admin {

@@ -38,12 +38,7 @@ pub enum Substitute {
 }
 
 /// Lets `body` stand for what the client sent, `hold` decide on the reply, and `deadlines` be kept.
-pub fn swap_in(
-    session: &mut Session,
-    body: Substitute,
-    hold: Option<Arc<Hold>>,
-    deadlines: Option<Deadlines>,
-) -> Slot {
+pub fn swap_in(session: &mut Session, body: Substitute, hold: Option<Arc<Hold>>, deadlines: Option<Deadlines>) -> Slot {
     let slot = Slot::default();
     let real = std::mem::replace(&mut session.downstream_session, placeholder());
     let mut substituted = Substituted::plain(real);

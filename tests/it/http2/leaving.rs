@@ -74,7 +74,12 @@ fn under_load_no_request_is_lost_by_upgrades() {
 }
 
 /// Asks on one connection, several requests at a time, until it takes no more. What it has taken must be answered.
-async fn ask_until_goodbye(public: std::net::SocketAddr, path: &'static str, done: &AtomicBool, answered: &AtomicUsize) {
+async fn ask_until_goodbye(
+    public: std::net::SocketAddr,
+    path: &'static str,
+    done: &AtomicBool,
+    answered: &AtomicUsize,
+) {
     let client = Http2::connect(public).await;
     let body = if path == "/upload" { vec![b'x'; 100_000] } else { Vec::new() };
     let method = if path == "/upload" { "POST" } else { "GET" };

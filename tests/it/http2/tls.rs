@@ -71,10 +71,14 @@ fn secure(pair: &Pair, protocols: &[&str]) -> Service {
         let acceptor = acceptor.clone();
         async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            serve(number, stream, Arc::new(|asked: Asked| async move {
-                let uri = asked.request.uri().to_string();
-                asked.reply(200, &[("x-uri", &uri)], b"{}", &[]).await;
-            }))
+            serve(
+                number,
+                stream,
+                Arc::new(|asked: Asked| async move {
+                    let uri = asked.request.uri().to_string();
+                    asked.reply(200, &[("x-uri", &uri)], b"{}", &[]).await;
+                }),
+            )
             .await;
         }
     })

@@ -157,7 +157,9 @@ impl Asked {
         let response = Response::builder().status(status);
         let response = fields.iter().fold(response, |response, (name, value)| response.header(*name, *value));
         let response = response.body(()).expect("a response");
-        let Ok(mut stream) = self.answer.send_response(response, body.is_empty() && trailers.is_empty()) else { return };
+        let Ok(mut stream) = self.answer.send_response(response, body.is_empty() && trailers.is_empty()) else {
+            return;
+        };
         if !body.is_empty() && send(&mut stream, Bytes::copy_from_slice(body), trailers.is_empty()).await.is_err() {
             return;
         }
@@ -176,9 +178,7 @@ pub struct Service {
 
 impl Service {
     /// Starts it on a free port with a script for each request.
-    pub fn start<F: Future<Output = ()> + Send + 'static>(
-        script: impl Fn(Asked) -> F + Send + Sync + 'static,
-    ) -> Self {
+    pub fn start<F: Future<Output = ()> + Send + 'static>(script: impl Fn(Asked) -> F + Send + Sync + 'static) -> Self {
         let script = Arc::new(script);
         Self::start_connections(move |number, stream| {
             let script = Arc::clone(&script);
