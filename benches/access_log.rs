@@ -25,6 +25,7 @@ fn line(headers: &HeaderMap) -> AccessLine<'_> {
         consumer: Some("alice"),
         plan: Some("gold"),
         status: 200,
+        grpc_status: None,
         decision: ADMITTED,
         observed: &[],
         observed_count: 0,

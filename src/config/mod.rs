@@ -58,7 +58,7 @@ pub use route::{
 };
 pub use schema::json_schema;
 pub use schema_files::{SchemaFile, SchemaFiles};
-pub use service::{Balance, Ejection, Health, Queue, Retries, Service, Target, Timeouts};
+pub use service::{Balance, Ejection, Health, Protocol, Queue, Retries, Service, Target, Timeouts};
 pub use serving::{
     AccessField, AccessFormat, AccessLines, AccessLog, Admin, Docs, Drain, ErrorFormat, Guard, Listener, Log,
     LogFormat, LogLevel, OnStoreFailure, RateSharing, Reload, Store, Upgrade,

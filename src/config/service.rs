@@ -22,6 +22,9 @@ pub struct Service {
     /// The addresses of its instances.
     #[serde(default)]
     pub targets: Vec<Target>,
+    /// What is spoken with them.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// How TLS is spoken with it. Default: with a `url` that begins with `https:` as with any server, else not at all.
     #[serde(default)]
     pub tls: Option<ServiceTls>,
@@ -78,6 +81,17 @@ pub struct Queue {
     /// For so long at most; then they are answered 503.
     #[serde(default = "default_queue_timeout")]
     pub timeout: Duration,
+}
+
+/// What is spoken with a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, which gRPC needs: many requests on one connection.
+    Http2,
 }
 
 /// Which target gets a request.

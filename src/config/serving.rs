@@ -17,6 +17,10 @@ pub struct Listener {
     /// Absent: plain HTTP.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+    /// Whether HTTP/2 is spoken beside HTTP/1.1. Absent: over TLS it is; on a plain listener, where clients have to begin
+    /// with it (h2c with prior knowledge), it is not.
+    #[serde(default)]
+    pub http2: Option<bool>,
     /// Serve nothing here but send clients to the same host and path over TLS. `true` means port 443.
     #[serde(default)]
     pub redirect_https: Option<RedirectHttps>,
@@ -90,6 +94,9 @@ pub struct Guard {
     pub max_connections: u32,
     /// Open connections of one address. Off unless said.
     pub max_connections_per_address: Option<u32>,
+    /// Requests at a time of one HTTP/2 connection.
+    #[schemars(range(min = 1))]
+    pub max_streams: u32,
     /// Request line and header fields together.
     pub header_bytes: Size,
     /// Header fields.
@@ -117,6 +124,7 @@ impl Default for Guard {
             body_timeout: Duration::from_secs(30),
             max_connections: 20_000,
             max_connections_per_address: None,
+            max_streams: 100,
             header_bytes: Size::from_kib(32),
             header_count: 100,
             uri_bytes: Size::from_kib(8),
@@ -203,6 +211,8 @@ pub enum AccessField {
     Plan,
     /// Of the answer.
     Status,
+    /// How a call of gRPC ended.
+    GrpcStatus,
     /// `admitted`, `observed`, or why it was refused.
     Decision,
     /// The limits that refused it.

@@ -164,6 +164,11 @@ pub struct ConnectionLimits {
     pub max_connections: usize,
     /// Open connections of one address.
     pub max_per_address: Option<usize>,
+    /// Requests at a time of one HTTP/2 connection.
+    pub max_streams: u32,
+    /// What HTTP/2 connections are told of how large a header may be, in bytes as RFC 9113 counts them: a little more than
+    /// the request's own limits, which say why they refuse one.
+    pub max_header_list: u32,
 }
 
 /// Caps of a request.

@@ -39,4 +39,6 @@ pub mod trace_context;
 
 pub mod rejection;
 
+pub mod grpc;
+
 pub mod websocket;

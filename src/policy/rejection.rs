@@ -238,7 +238,7 @@ impl Rejection {
     }
 
     /// What the client is told.
-    fn detail(&self) -> Cow<'static, str> {
+    pub fn detail(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Handshake(fault) => return Cow::Owned(format!("{fault}.")),
             Self::Origin => "Pages of this origin may not open a WebSocket here.",

@@ -41,7 +41,9 @@ pub struct Handshake {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeFault {
     /// It asks for nothing, or for another protocol.
-    #[error("this route takes WebSockets only: the request must ask for one with Upgrade and Connection")]
+    #[error(
+        "this route takes WebSockets only: the request must ask for one over HTTP/1.1, with Upgrade and Connection"
+    )]
     Absent,
     /// Another version.
     #[error("the only version of WebSockets is 13")]

@@ -158,8 +158,10 @@ impl<'a> Request<'a> {
         let raw = session.as_downstream().as_http1().map(|http1| http1.get_headers_raw_bytes());
         // The first look at it is a system call.
         let local = gateway.docs.as_ref().and_then(|_| session.server_addr()?.as_inet().copied());
-        let redirect = guard::redirect(session);
-        Self { local, redirect, ..Self::new(header, header.raw_path(), raw.unwrap_or_default(), guard::peer(session)) }
+        let mut request = Self::new(header, header.raw_path(), raw.unwrap_or_default(), guard::peer(session));
+        (request.local, request.redirect) = (local, guard::redirect(session));
+        request.envelope.follow(guard::stream(session).is_some_and(|stream| stream.has_body));
+        request
     }
 
     pub(super) fn new(parts: &'a Parts, target: &'a [u8], raw: Bytes, peer: Address) -> Self {

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, LOCATION};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use pingora::Result;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 
 use crate::gateway::docs;
+use crate::policy::grpc;
 use crate::policy::limit::headers::Fields;
 use crate::policy::rejection::{Format, Malformed, Names, REDIRECTED, Rejection, X_REQUEST_ID};
 use crate::policy::trace_context::TraceId;
@@ -34,6 +36,9 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// When the client cannot be written to.
 pub async fn reject(session: &mut Session, exchange: &mut Exchange, rejection: &Rejection) -> Result<()> {
     exchange.rejected = Some(rejection.code());
+    if let Some(call) = &mut exchange.grpc {
+        call.status = Some(grpc::code(rejection) as u32);
+    }
     if matches!(rejection, Rejection::Malformed(_) | Rejection::BodyTimeout | Rejection::TransferCoding) {
         // Where the next request begins cannot be known.
         session.set_keepalive(None);
@@ -42,12 +47,23 @@ pub async fn reject(session: &mut Session, exchange: &mut Exchange, rejection: &
     write(session, header, body).await
 }
 
+/// Ends a call of gRPC that the service has begun to answer.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn end_call(session: &mut Session, exchange: &mut Exchange, rejection: &Rejection) -> Result<()> {
+    if let Some(call) = &mut exchange.grpc {
+        call.status = Some(grpc::code(rejection) as u32);
+    }
+    session.as_downstream_mut().write_response_trailers(grpc::trailers(rejection)).await
+}
+
 /// Answers an OPTIONS request that goes to no service with these fields.
 ///
 /// # Errors
 /// When the client cannot be written to.
 pub async fn options(session: &mut Session, exchange: &mut Exchange, headers: HeaderMap) -> Result<()> {
-    let header = built(StatusCode::NO_CONTENT.as_u16(), headers, exchange.id.value(), 0)?;
+    let header = built(StatusCode::NO_CONTENT.as_u16(), headers, exchange.id.value(), Some(0))?;
     write(session, header, Bytes::new()).await
 }
 
@@ -58,7 +74,7 @@ pub async fn options(session: &mut Session, exchange: &mut Exchange, headers: He
 pub async fn redirect(session: &mut Session, exchange: &mut Exchange, location: HeaderValue) -> Result<()> {
     exchange.rejected = Some(REDIRECTED);
     let headers = [(LOCATION, location)].into_iter().collect();
-    let header = built(StatusCode::PERMANENT_REDIRECT.as_u16(), headers, exchange.id.value(), 0)?;
+    let header = built(StatusCode::PERMANENT_REDIRECT.as_u16(), headers, exchange.id.value(), Some(0))?;
     write(session, header, Bytes::new()).await
 }
 
@@ -67,13 +83,14 @@ pub async fn redirect(session: &mut Session, exchange: &mut Exchange, location: 
 /// # Errors
 /// When the client cannot be written to.
 pub async fn page(session: &mut Session, exchange: &mut Exchange, page: docs::Answer) -> Result<()> {
-    let header = built(page.status, page.headers, exchange.id.value(), page.body.len())?;
+    let header = built(page.status, page.headers, exchange.id.value(), Some(page.body.len()))?;
     write(session, header, page.body).await
 }
 
 /// What is known of a request when its answer is not decided yet.
 pub struct Prepared {
     format: Format,
+    is_grpc: bool,
     instance: String,
     id: RequestId,
     trace: Option<TraceId>,
@@ -93,6 +110,7 @@ impl Prepared {
         Self {
             cors,
             format: exchange.gateway.format,
+            is_grpc: exchange.grpc.is_some(),
             instance: request.uri.path().to_owned(),
             id: exchange.id.clone(),
             trace: exchange.trace.as_ref().map(|trace| trace.id),
@@ -105,21 +123,32 @@ impl Prepared {
     /// # Errors
     /// When a value cannot be a header, which is an error of the gateway.
     pub fn answer(&self, rejection: &Rejection) -> Result<(ResponseHeader, Bytes)> {
+        if self.is_grpc {
+            let header = built(200, self.with_context(rejection, grpc::fields(rejection)), self.id.value(), None)?;
+            return Ok((header, Bytes::new()));
+        }
         let names = Names { instance: &self.instance, request_id: self.id.as_str(), trace_id: self.trace };
         let (body, media_type) = rejection.body(self.format, &names);
         let mut headers = HeaderMap::new();
         rejection.headers(&mut headers);
+        let mut headers = self.with_context(rejection, headers);
+        headers.insert(CONTENT_TYPE, media_type);
+        let header = built(rejection.status(self.format), headers, self.id.value(), Some(body.len()))?;
+        Ok((header, body.into()))
+    }
+
+    /// Beside what a rejection says itself: what is known of limits, and what pages may do with it.
+    fn with_context(&self, rejection: &Rejection, mut headers: HeaderMap) -> HeaderMap {
         if !matches!(rejection, Rejection::Limited(_)) {
             headers.extend(self.limits.iter().cloned());
         }
         headers.extend(self.cors.clone());
-        headers.insert(CONTENT_TYPE, media_type);
-        let header = built(rejection.status(self.format), headers, self.id.value(), body.len())?;
-        Ok((header, body.into()))
+        headers
     }
 }
 
-fn built(status: u16, headers: HeaderMap, id: HeaderValue, length: usize) -> Result<ResponseHeader> {
+/// The header of an answer; with the length of its body, where it has one.
+fn built(status: u16, headers: HeaderMap, id: HeaderValue, length: Option<usize>) -> Result<ResponseHeader> {
     let mut response = ResponseHeader::build_no_case(status, Some(headers.len() + 4))?;
     let mut last = None;
     for (name, value) in headers {
@@ -130,7 +159,8 @@ fn built(status: u16, headers: HeaderMap, id: HeaderValue, length: usize) -> Res
         }
     }
     response.insert_header(X_REQUEST_ID, id)?;
-    if ![StatusCode::NO_CONTENT.as_u16(), StatusCode::NOT_MODIFIED.as_u16()].contains(&status) {
+    let has_body = ![StatusCode::NO_CONTENT.as_u16(), StatusCode::NOT_MODIFIED.as_u16()].contains(&status);
+    if let Some(length) = length.filter(|_| has_body) {
         response.insert_header(CONTENT_LENGTH, HeaderValue::from(length))?;
     }
     Ok(response)
@@ -139,6 +169,12 @@ fn built(status: u16, headers: HeaderMap, id: HeaderValue, length: usize) -> Res
 async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> Result<()> {
     let unread = settle_unread_body(session);
     let without_body = body.is_empty() || session.req_header().method == Method::HEAD;
+    if session.req_header().version == Version::HTTP_2 {
+        // In one piece: the end of the answer is said with the last of it, for gRPC that is the header.
+        let mut parts = vec![HttpTask::Header(Box::new(response), without_body)];
+        parts.extend((!without_body).then(|| HttpTask::Body(Some(body), true)));
+        return session.as_downstream_mut().response_duplex_vec(parts).await.map(drop);
+    }
     session.write_response_header(Box::new(response), without_body).await?;
     if !without_body {
         session.write_response_body(Some(body), true).await?;

@@ -8,6 +8,8 @@
 //! sent again where that is safe, at most [`MAX_STALE`] times, and that counts neither as a retry nor against the target.
 //! A request that may not be repeated is answered 502 then.
 
+mod http2;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,13 +21,16 @@ use pingora::upstreams::peer::{HttpPeer, PeerOptions};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use smallvec::SmallVec;
 
-use crate::gateway::service::{Balance, BalanceKey, Failure, Flight, Place, Retry, Timeouts};
+use crate::gateway::service::{Balance, BalanceKey, Failure, Flight, Place, Protocol, Retry, Timeouts};
 use crate::gateway::{Service, Target};
 use crate::policy::balance::hash;
 
 use super::admit::{Admission, AdmittedBody};
 use super::exchange::Exchange;
 use super::trace::Fault;
+
+pub use http2::own_deadlines;
+use http2::{can_send_again, is_unprocessed, is_unwatched};
 
 /// Most kept connections that turn out to be closed, for one request.
 const MAX_STALE: u32 = 2;
@@ -88,7 +93,9 @@ pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Htt
         if route.service.rules.retries.budget > 0 {
             route.service.state.requested();
         }
-        exchange.attempts.due = route.timeouts.total.map(|total| Instant::now() + total);
+        let total = route.timeouts.total.map(|total| Instant::now() + total);
+        let of_client = exchange.grpc.as_ref().and_then(|call| call.timeout).map(|time| exchange.started + time);
+        exchange.attempts.due = total.into_iter().chain(of_client).min();
     }
     if let Some(pause) = exchange.attempts.pause.take() {
         tokio::time::sleep(pause).await;
@@ -103,6 +110,7 @@ pub async fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Htt
     })?;
     let target = picked.target;
     let mut peer = Box::new(service.peer(&target));
+    peer.group_key = peer.group_key.wrapping_add(target.state.era());
     set_timeouts(&mut peer.options, admission, exchange.attempts.due);
     let now = exchange.started.elapsed();
     exchange.service.contacted.get_or_insert(now);
@@ -126,6 +134,8 @@ fn set_timeouts(options: &mut PeerOptions, admission: &Admission, due: Option<In
         // pingora keeps the times that it was given first. A WebSocket may be silent for longer than any reply, and the
         // time for all of a reply is none of its.
         (Some(_), _) => (None, Some(timeouts.idle)),
+        // Over HTTP/2 the time for a reply's header would begin with the body, and not with its end: see `is_unwatched`.
+        (None, AdmittedBody::Streamed) if is_unwatched(admission) => (None, within(timeouts.idle)),
         // A header fits into the socket's buffer; a timer for it would be the dearest part of writing it.
         (None, AdmittedBody::None) => (within(timeouts.longest_silence()), None),
         (None, _) => (within(timeouts.longest_silence()), within(timeouts.idle)),
@@ -138,9 +148,12 @@ pub fn connected(exchange: &Exchange, timeouts: &Timeouts) {
 }
 
 /// A piece of a body came from the client: the service has not got all of it yet.
-pub fn fed(exchange: &Exchange, timeouts: &Timeouts) {
-    if exchange.service.replied.is_none() {
-        wait(exchange, timeouts.response);
+pub fn fed(exchange: &Exchange, admission: &Admission) {
+    match exchange.service.replied {
+        None => wait(exchange, admission.route.timeouts.response),
+        // Whoever speaks ends the silence of both.
+        Some(_) if is_unwatched(admission) => wait(exchange, admission.route.timeouts.idle),
+        Some(_) => {}
     }
 }
 
@@ -167,6 +180,15 @@ pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Err
     if *error.etype() == SENT_AGAIN {
         return error;
     }
+    if is_unprocessed(&mut error) {
+        if can_send_again(session, exchange) && exchange.attempts.stale < MAX_STALE && !exchange.attempts.is_over() {
+            exchange.attempts.stale += 1;
+            // pingora has kept what was sent of a body, and begins with it.
+            exchange.streamed = 0;
+            send_again(exchange, &mut error);
+        }
+        return error;
+    }
     error.set_retry(false);
     let (Ok(service), Some(target)) = (service(exchange), exchange.target.clone()) else { return error };
     // How a WebSocket ends says nothing of replies, and a client that took all the time itself nothing of the service.
@@ -175,12 +197,16 @@ pub fn failed(session: &mut Session, exchange: &mut Exchange, mut error: Box<Err
         return error;
     }
     let (failure, retry) = match error.etype() {
-        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error => {
             (Failure::Reset, Some(Retry::Reset))
         }
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => (Failure::Timeout, Some(Retry::Timeout)),
         _ => (Failure::Reply, None),
     };
+    if failure == Failure::Timeout && service.rules.protocol == Protocol::Http2 {
+        // Perhaps it is the connection that is dead, and many requests share it.
+        target.state.give_up_connections();
+    }
     let safe = is_safe(session, exchange);
     let attempts = &mut exchange.attempts;
     if failure == Failure::Reset && reused && exchange.service.replied.is_none() && attempts.stale < MAX_STALE {
@@ -256,7 +282,7 @@ pub fn passed(exchange: &Exchange) -> Result<()> {
 /// The reply is on its way. Where pingora's timeout for one read is not `idle`, that is kept here.
 fn passing(exchange: &Exchange, admission: &Admission) {
     let timeouts = &admission.route.timeouts;
-    match admission.handshake.is_some() || timeouts.idle < timeouts.response {
+    match admission.handshake.is_some() || is_unwatched(admission) || timeouts.idle < timeouts.response {
         true => wait(exchange, timeouts.idle),
         false => wait_for_all(exchange),
     }

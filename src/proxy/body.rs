@@ -28,7 +28,7 @@ use pingora::{Error, ErrorType};
 use crate::policy::rejection::{Malformed, Rejection};
 
 pub use spool::{SpooledBody, UploadDisk};
-pub use substitute::{Slot, Substitute, swap_in, swap_out};
+pub use substitute::{Slot, Substitute, of_stream, swap_in, swap_out};
 pub use upload::{Store, Upload, fresh_boundary, read_form};
 
 /// The bytes that bodies under check take, all requests together: in memory, or on disk.
@@ -143,7 +143,7 @@ async fn read_within(
 ) -> Result<Bytes, Rejection> {
     let declared = arriving.declared.filter(|_| keep == Keep::All).unwrap_or_default();
     held.grow_to(declared, limits.memory).map_err(|Full| Rejection::BodyMemory)?;
-    arriving.invite(session).await?;
+    invite(session).await.map_err(|error| body_fault(&error))?;
     let mut whole = BytesMut::new();
     while let Some(chunk) = arriving.next(session).await? {
         if keep == Keep::Nothing {
@@ -177,17 +177,6 @@ impl Arriving {
         Ok(Self { declared, length: 0, max: limits.max })
     }
 
-    /// Lets a client that waits for it begin.
-    async fn invite(&self, session: &mut Session) -> Result<(), Rejection> {
-        if session.req_header().headers.contains_key(EXPECT) {
-            // pingora takes the 100 for an early answer and would close the connection after the request.
-            let keepalive = session.get_keepalive();
-            session.write_continue_response().await.map_err(|error| body_fault(&error))?;
-            session.set_keepalive(keepalive);
-        }
-        Ok(())
-    }
-
     async fn next(&mut self, session: &mut Session) -> Result<Option<Bytes>, Rejection> {
         let chunk = session.read_request_body().await.map_err(|error| body_fault(&error))?;
         self.length += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
@@ -196,6 +185,20 @@ impl Arriving {
         }
         Ok(chunk)
     }
+}
+
+/// Lets a client that waits for it begin with its body.
+///
+/// # Errors
+/// When the client cannot be written to.
+pub async fn invite(session: &mut Session) -> pingora::Result<()> {
+    if session.req_header().headers.contains_key(EXPECT) {
+        // pingora takes the 100 for an early answer and would close the connection after the request.
+        let keepalive = session.get_keepalive();
+        session.write_continue_response().await?;
+        session.set_keepalive(keepalive);
+    }
+    Ok(())
 }
 
 /// The Content-Length of a request, where it has one.

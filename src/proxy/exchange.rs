@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::gateway::{Consumer, Gateway, Route, Target};
 use crate::policy::authorise::Condition;
 use crate::policy::cors::Cors;
+use crate::policy::grpc::Call;
 use crate::policy::limit::headers::{self, Fields};
 use crate::policy::limit::{Granted, Permit, Refused};
 use crate::store::shared::SharedPermit;
@@ -47,6 +48,8 @@ pub struct Exchange {
     pub tls: Option<Arc<Secured>>,
     /// As answered in `X-Request-Id`.
     pub id: RequestId,
+    /// The call of gRPC that it is.
+    pub grpc: Option<Call>,
     /// Its place in a trace, where traces are configured.
     pub trace: Option<Trace>,
     /// What admission found out so far; kept when it ends in a rejection.
@@ -209,6 +212,7 @@ impl Exchange {
             peer: Peer::Stranger,
             tls: None,
             id: RequestId::default(),
+            grpc: None,
             trace: None,
             trail: Trail::default(),
             admission: None,

@@ -8,19 +8,23 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderName,
-    HeaderValue, TRANSFER_ENCODING, VIA,
+    HeaderValue, TE, TRANSFER_ENCODING, VIA,
 };
 use http::request::Parts;
 use pingora::{Error, ErrorType, OrErr, Result};
 use smallvec::SmallVec;
 
+use crate::gateway::service::Protocol;
 use crate::gateway::{HostHeader, Target};
 use crate::policy::authenticate::{Part, cookies_without};
 use crate::policy::contract::is_look_alike;
+use crate::policy::grpc;
 use crate::policy::headers::{
     CONSUMER_GROUPS, CONSUMER_NAME, CONSUMER_PLAN, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, is_hop_by_hop,
     is_own, nominated,
@@ -31,11 +35,18 @@ use crate::policy::websocket::NEGOTIATED;
 use super::admit::{Admission, AdmittedBody};
 use super::client::{Address, scheme};
 use super::exchange::{Exchange, Peer};
+use super::guard::Http2Stream;
 use super::reply::model;
 use super::trace;
 
 /// How many fields the gateway adds to most requests.
 const ADDED: usize = 9;
+
+/// Of a request that came over HTTP/1.
+const VIA_HTTP1: HeaderValue = HeaderValue::from_static("1.1 tollgate");
+
+/// Of one that came over HTTP/2.
+const VIA_HTTP2: HeaderValue = HeaderValue::from_static("2.0 tollgate");
 
 /// Rewrites a copy of the client's header into what the service gets.
 ///
@@ -43,6 +54,8 @@ const ADDED: usize = 9;
 /// Only when a value cannot be a header, which is an error of the gateway.
 pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, target: &Target) -> Result<()> {
     let route = &admission.route;
+    let speaks_http2 = route.service.rules.protocol == Protocol::Http2;
+    let via = if request.extensions.get::<Arc<Http2Stream>>().is_some() { VIA_HTTP2 } else { VIA_HTTP1 };
     let headers = &mut request.headers;
     headers.reserve(ADDED);
     let said = Said::by_proxy(headers, exchange.peer);
@@ -50,7 +63,9 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     let tracestate = trace::state_for_service(headers, exchange);
     if let Some(allowed) = &route.allowed_headers {
         let negotiated = admission.handshake.iter().flat_map(|_| NEGOTIATED);
-        let keep: SmallVec<[HeaderName; 3]> = describing(&admission.body).iter().cloned().chain(negotiated).collect();
+        let called = exchange.grpc.iter().flat_map(|_| grpc::ASKING);
+        let describing = describing(&admission.body).iter().cloned();
+        let keep: SmallVec<[HeaderName; 3]> = describing.chain(negotiated).chain(called).collect();
         allowed.apply(headers, &keep);
     }
     // One pass over the few fields there are is cheaper than a lookup for each name that is not.
@@ -60,6 +75,8 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
             is_own(name)
                 || is_hop_by_hop(name)
                 || ends_here(name, &admission.body)
+                // The gateway has said that the body may come.
+                || speaks_http2 && *name == EXPECT
                 || route.claim_headers.iter().any(|own| own == *name || is_look_alike(own, name))
         })
         .cloned()
@@ -89,6 +106,7 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
         headers.insert(HOST, host.clone());
     }
     add_forwarding(headers, exchange, client_host, said, proto)?;
+    headers.append(VIA, via);
     if let Some(consumer) = &exchange.trail.consumer {
         headers.insert(CONSUMER_NAME, consumer.name_header.clone());
         if let Some(plan) = &consumer.plan {
@@ -104,6 +122,10 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     headers.insert(X_REQUEST_ID, exchange.id.value());
     trace::tell_service(headers, exchange, tracestate);
     model::ask(headers, route);
+    if speaks_http2 && exchange.grpc.is_some() {
+        // They reach a client of HTTP/2.
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     route.request_headers.apply(headers);
     if let Some(handshake) = &admission.handshake {
         handshake.ask(headers);
@@ -193,7 +215,6 @@ fn add_forwarding(
     if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host);
     }
-    headers.append(VIA, HeaderValue::from_static("1.1 tollgate"));
     Ok(())
 }
 

@@ -13,11 +13,16 @@
 //! service; a client that takes nothing of what is written for `write_timeout` is cut off. The deadlines are those of
 //! the generation that was current when the connection came.
 //!
-//! A connection that has become a WebSocket is ended here too, see `tunnel`.
+//! A connection that has become a WebSocket is ended here too, see `tunnel`. Over HTTP/2 all this is otherwise, see `http2`:
+//! the guard below such a connection only counts it, and its requests keep their own [`Deadlines`].
 
+mod alarm;
 mod connections;
+mod deadlines;
 mod frames;
+mod http2;
 mod patience;
+mod preface;
 mod stream;
 mod tunnel;
 mod watch;
@@ -42,10 +47,12 @@ use super::pulse::Pulse;
 use super::tls::{self, Secured};
 
 pub use connections::Connections;
+pub use deadlines::{Awaited, Deadlines};
+pub use http2::{Open, Stream as Http2Stream, stream};
 pub use tunnel::{Entered, Terms, Tunnels};
 pub use watch::Watch;
 
-use stream::{Arrival, Caller, Guarded, Way};
+use stream::{Arrival, Caller, Guarded, Speaks, Way};
 use watch::Phase;
 
 /// pingora's HTTP proxy behind the guard.
@@ -91,7 +98,7 @@ impl<O: Occasion> GuardedApp<O> {
     fn entrance(&self, io: &Stream, arrival: &Arrival) -> Option<Arc<Entrance>> {
         match &arrival.caller {
             Caller::Client(_) => entrance_of(io, &self.proxy.state.listeners),
-            Caller::Itself(_) => Some(Arc::new(Entrance::Plain)),
+            Caller::Itself(_) => Some(Arc::new(Entrance::Plain { http2: false })),
         }
     }
 
@@ -110,6 +117,30 @@ impl<O: Occasion> GuardedApp<O> {
     }
 }
 
+/// What becomes of a connection.
+type Served<'served> = Pin<Box<dyn Future<Output = Option<Stream>> + Send + 'served>>;
+
+impl<O: Occasion> GuardedApp<O> {
+    /// Serves a connection on which HTTP is spoken, or finds out which.
+    fn go_on<'served>(self: &'served Arc<Self>, guarded: Box<Guarded>) -> Served<'served> {
+        match guarded.speaks {
+            Speaks::Http1 => self.inner.process_new(guarded, &self.steady.1),
+            Speaks::Http2 => {
+                let app = Arc::clone(self);
+                Box::pin(async move {
+                    app.serve_http2(guarded).await;
+                    None
+                })
+            }
+            // pingora comes back with a stream that is given back to it.
+            Speaks::Unknown => Box::pin(async move {
+                let heard = preface::listen(*guarded).await?;
+                Some(Box::new(heard) as Stream)
+            }),
+        }
+    }
+}
+
 /// Written without `async_trait`: the proxy's own future is handed on, so that a connection is not polled through one
 /// more at each of its wake-ups.
 impl<O: Occasion> ServerApp for GuardedApp<O> {
@@ -117,7 +148,7 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
         self: &'app Arc<Self>,
         io: Stream,
         _shutdown: &'shutdown ShutdownWatch,
-    ) -> Pin<Box<dyn Future<Output = Option<Stream>> + Send + 'served>>
+    ) -> Served<'served>
     where
         'app: 'served,
         'shutdown: 'served,
@@ -125,14 +156,17 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
     {
         if (*io).as_any().is::<Guarded>() {
             // Its handshake is done: see below.
-            return self.inner.process_new(io, &self.steady.1);
+            return match io.into_any().downcast() {
+                Ok(guarded) => self.go_on(guarded),
+                Err(_) => Box::pin(std::future::ready(None)),
+            };
         }
         let arrived = self.arrive(&io).and_then(|arrival| Some((self.entrance(&io, &arrival)?, arrival)));
         let Some((entrance, arrival)) = arrived else {
             return Box::pin(std::future::ready(None));
         };
         let way = match &*entrance {
-            Entrance::Plain => Way::Plain,
+            Entrance::Plain { .. } => Way::Plain,
             Entrance::Redirect(port) => Way::Redirect(*port),
             Entrance::Tls(tls) => {
                 let tls = Arc::clone(tls);
@@ -140,22 +174,24 @@ impl<O: Occasion> ServerApp for GuardedApp<O> {
                 return Box::pin(async move { self.secure(io, &tls, arrival).await });
             }
         };
-        let guarded = Guarded::new(io, arrival, way, Arc::clone(&self.proxy.state));
-        self.inner.process_new(Box::new(guarded), &self.steady.1)
+        let mut guarded = Box::new(Guarded::new(io, arrival, way, Arc::clone(&self.proxy.state)));
+        if matches!(*entrance, Entrance::Plain { http2: true }) {
+            guarded.speaks = Speaks::Unknown;
+        }
+        self.go_on(guarded)
     }
 }
 
 /// The other end of a session's connection.
 pub fn peer(session: &Session) -> Address {
-    guarded(session).map(|guarded| guarded.arrival.peer.clone()).unwrap_or_default()
+    let http1 = || guarded(session).map(|guarded| &guarded.arrival.peer);
+    http1().or_else(|| stream(session).map(|stream| stream.peer())).cloned().unwrap_or_default()
 }
 
 /// What is known of the connection, where it is over TLS.
 pub fn secured(session: &Session) -> Option<Arc<Secured>> {
-    match &guarded(session)?.way {
-        Way::Tls(secured) => Some(Arc::clone(secured)),
-        Way::Plain | Way::Redirect(_) => None,
-    }
+    let http1 = || guarded(session).and_then(Guarded::secured);
+    http1().or_else(|| stream(session).and_then(|stream| stream.secured())).cloned()
 }
 
 /// The port of TLS, where the connection's listener only shows the way there.
@@ -166,12 +202,13 @@ pub fn redirect(session: &Session) -> Option<NonZeroU16> {
     }
 }
 
-/// What the connection of a session waits for.
+/// What the request of a session waits for.
 pub fn watch(session: &Session) -> Option<Arc<Watch>> {
-    guarded(session).map(|guarded| Arc::clone(&guarded.watch))
+    let http1 = || guarded(session).map(|guarded| &guarded.watch);
+    http1().or_else(|| stream(session).map(|stream| &stream.watch)).cloned()
 }
 
-/// Marks the connection of a session as busy with a request. The process's own, if it is one.
+/// Marks the connection of a session as busy with a request, where it has one at a time. The process's own, if it is one.
 pub fn mark_busy(session: &Session) -> Option<&Pulse> {
     let guarded = guarded(session)?;
     guarded.watch.enter(Phase::Busy);

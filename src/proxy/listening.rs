@@ -47,8 +47,8 @@ pub(super) fn entrance_of(io: &Stream, listeners: &[Listening]) -> Option<Arc<En
     if let Some(listening) = local.and_then(|local| listeners.iter().find(|listening| listening.took(local))) {
         return Some(listening.entrance());
     }
-    let plain = |listening: &Listening| matches!(*listening.entrance(), Entrance::Plain);
-    listeners.iter().all(plain).then(|| Arc::new(Entrance::Plain))
+    let plain = |listening: &Listening| matches!(*listening.entrance(), Entrance::Plain { .. });
+    listeners.iter().all(plain).then(|| Arc::new(Entrance::Plain { http2: false }))
 }
 
 /// Lets clients come in as a new generation says. A listener that it does not have stays as it is: without TLS it would

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, TRANSFER_ENCODING, UPGRADE};
+use http::header::{ALLOW, CONNECTION, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -45,6 +45,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use crate::policy::grpc::Call;
 use crate::policy::rejection::{CLIENT_LEFT, Rejection};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
@@ -129,6 +130,7 @@ impl<O: Occasion> Proxy<O> {
             Ok(admission) => admission,
             Err(rejection) => return Ok(Some(rejection)),
         };
+        let deadlines = attempts::own_deadlines(session, exchange, &admission).await?;
         let substitute = match &admission.body {
             AdmittedBody::Checked { bytes, .. } | AdmittedBody::Observed(bytes) => Substitute::Whole(bytes.clone()),
             AdmittedBody::Spooled { body, .. } => Substitute::Replayed(body.replay()),
@@ -137,12 +139,17 @@ impl<O: Occasion> Proxy<O> {
             AdmittedBody::None | AdmittedBody::Streamed => Substitute::Nothing,
         };
         exchange.hold = admission.route.response_model.as_ref().map(|_| Arc::default());
-        if exchange.hold.is_some() || !matches!(substitute, Substitute::Nothing) {
-            exchange.slot = Some(body::swap_in(session, substitute, exchange.hold.clone()));
+        if exchange.hold.is_some() || deadlines.is_some() || !matches!(substitute, Substitute::Nothing) {
+            exchange.slot = Some(body::swap_in(session, substitute, exchange.hold.clone(), deadlines));
         }
         if admission.handshake.is_some() {
             // A client has to wait for the 101. One that does not would keep the guard from seeing it leave.
             session.as_mut().set_pipelining_enabled(false);
+        }
+        if exchange.grpc.is_some() && matches!(admission.body, AdmittedBody::Streamed) {
+            // A stream of messages is no upload: its route says how long nothing may come.
+            let silence = exchange.gateway.request_limits.body_timeout.max(admission.route.timeouts.idle);
+            session.set_read_timeout(Some(silence));
         }
         exchange.admission = Some(admission);
         Ok(None)
@@ -237,6 +244,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         if self.state.draining.load(Ordering::Relaxed) {
             session.set_keepalive(None);
         }
+        exchange.grpc = Call::of(session.req_header());
         // Before pingora copies the header for the service.
         plain::forget_spelling(session.req_header_mut());
         Ok(())
@@ -259,13 +267,21 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         let (admission, target) = (admission(exchange)?, attempts::target(exchange)?);
         attempts::connected(exchange, &admission.route.timeouts);
-        plain::edit_request(request, |parts| forward::rewrite(parts, exchange, admission, target))?;
+        plain::edit_request(request, |parts| {
+            if parts.version == Version::HTTP_2 {
+                // pingora has taken it out, and with it what says which other fields end here.
+                for value in session.req_header().headers.get_all(CONNECTION) {
+                    parts.headers.append(CONNECTION, value.clone());
+                }
+            }
+            forward::rewrite(parts, exchange, admission, target)
+        })?;
         if let Some(mirror) = &admission.route.mirror
             && exchange.attempts.count == 1
             && self.occasion.may_mirror()
@@ -291,7 +307,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             return Ok(());
         }
         let max = admission.route.max_body;
-        attempts::fed(exchange, &admission.route.timeouts);
+        attempts::fed(exchange, admission);
         exchange.streamed += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if exchange.streamed > max {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "streamed body is too large").into_down());
@@ -326,10 +342,14 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         response: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        match response.status.is_informational() {
-            true => Ok(()),
-            false => attempts::replied(session, exchange, response.status.as_u16()),
+        if response.status.is_informational() {
+            return Ok(());
         }
+        if session.req_header().version == Version::HTTP_2 {
+            // The service has begun to speak: from now on a client may be silent for as long as it listens.
+            session.set_read_timeout(None);
+        }
+        attempts::replied(session, exchange, response.status.as_u16())
     }
 
     fn upstream_response_body_filter(
@@ -376,6 +396,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         }
         exchange.service.replied = Some(exchange.started.elapsed());
         exchange.service.status = Some(response.status.as_u16());
+        if let Some(call) = &mut exchange.grpc {
+            call.heard(&response.headers);
+        }
         let route = &admission(exchange)?.route;
         route.service.metrics.replied(response.status.as_u16());
         if let Some(hold) = exchange.hold.as_ref() {
@@ -431,9 +454,13 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     async fn response_trailer_filter(
         &self,
         _session: &mut Session,
-        _trailers: &mut HeaderMap,
+        trailers: &mut HeaderMap,
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Bytes>> {
+        if let Some(call) = &mut exchange.grpc {
+            call.heard(trailers);
+        }
+        reply::rewrite_trailers(trailers, &admission(exchange)?.route);
         let rest = exchange.compressor.as_mut().map(|compressor| compressor.end()).transpose()?;
         Ok(rest.filter(|rest| !rest.is_empty()))
     }
@@ -442,7 +469,10 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         Self::restore(session, exchange);
         exchange.cause = Some(cause(error));
         let gone = *error.esource() == ErrorSource::Downstream
-            && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError);
+            && matches!(
+                error.etype(),
+                ErrorType::ConnectionClosed | ErrorType::WriteError | ErrorType::ReadError | ErrorType::H2Error
+            );
         if gone {
             exchange.rejected = Some(CLIENT_LEFT);
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
@@ -461,6 +491,14 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             let _ = answer::reject(session, exchange, &rejection).await;
         } else {
             exchange.rejected = Some(rejection.code());
+            if exchange.grpc.is_some() {
+                // Without this the client would hear of a broken stream, and nothing of why.
+                let _ = answer::end_call(session, exchange, &rejection).await;
+            }
+            if session.req_header().version == Version::HTTP_2 {
+                // What has ended is not changed by this; what has not must not look as if it had.
+                session.as_downstream_mut().shutdown().await;
+            }
         }
         FailToProxy { error_code: code, can_reuse_downstream: false }
     }

@@ -4,10 +4,15 @@
 //! (names are the same in any case), and whoever copies or changes a header pays for both. pingora lets a header's
 //! map be dropped only by taking the header apart and putting it together again, which is what happens here.
 
+use std::sync::Arc;
+
+use http::header::{COOKIE, HOST, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::guard::Http2Stream;
 
 /// Forgets how a client spelled its names, unless its target is in a form of which the parts hold only a part.
 pub fn forget_spelling(request: &mut RequestHeader) {
@@ -37,6 +42,33 @@ pub fn edit_response(response: &mut ResponseHeader, edit: impl FnOnce(&mut Heade
         response.set_reason_phrase(reason.as_deref())?;
     }
     Ok(())
+}
+
+/// Brings the header of an HTTP/2 request into the form that everything behind this knows: the authority is its Host, the
+/// target a path, and cookies stand in one field (RFC 9113 sections 8.3.1 and 8.2.3). Its stream goes with it.
+pub fn settle_stream(request: &mut RequestHeader, stream: Arc<Http2Stream>) {
+    let mut parts = take_request(request);
+    if let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
+        parts.headers.insert(HOST, host);
+    }
+    // Nothing else has no path, and pingora refuses it.
+    if parts.method != Method::CONNECT {
+        parts.uri = parts.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    }
+    join_cookies(&mut parts.headers);
+    parts.extensions.insert(stream);
+    *request = RequestHeader::from(parts);
+}
+
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
+        let whole = [first, second].into_iter().chain(crumbs).collect::<Vec<_>>().join(&b"; "[..]);
+        // Each of them was a value, and so is this.
+        if let Ok(whole) = HeaderValue::from_bytes(&whole) {
+            headers.insert(COOKIE, whole);
+        }
+    }
 }
 
 fn take_request(request: &mut RequestHeader) -> Parts {

@@ -96,6 +96,7 @@ impl<O: Occasion> Proxy<O> {
                 consumer: consumer.map(|consumer| &*consumer.name),
                 plan: consumer.and_then(|consumer| consumer.plan.as_ref()).map(|plan| &*plan.name),
                 status,
+                grpc_status: exchange.grpc.as_ref().and_then(|call| call.status),
                 decision,
                 refused_by: &trail.refused_by,
                 observed: &told(observed),

@@ -189,7 +189,8 @@ impl Rehearsal {
         let service = UnixListener::bind(&address)?;
         let scene = Arc::default();
         let rehearsing = Rehearsing { scene: Arc::clone(&scene), service: UnixAddress::from_pathname(address)? };
-        let listeners = listeners.iter().map(|&address| Listening::new(address, address, Entrance::Plain)).collect();
+        let entrance = || Entrance::Plain { http2: false };
+        let listeners = listeners.iter().map(|&address| Listening::new(address, address, entrance())).collect();
         let stored_keys = stored_keys.map(ArcSwap::from_pointee);
         let state =
             Arc::new(State { listeners, stored_keys, ..State::new(gateway, telemetry, AccessLog::open("off")?) });
@@ -295,10 +296,11 @@ impl Occasion for Rehearsing {
     }
 
     fn lead(&self, peer: &mut HttpPeer) {
-        // In clear, also where the service speaks TLS.
+        // In clear and as HTTP/1.1, also where the service speaks TLS or HTTP/2.
         let plain = HttpPeer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false, String::new());
         let HttpPeer { options, .. } = std::mem::replace(peer, plain);
         peer.options = options;
+        peer.options.set_http_version(1, 1);
         peer._address = self.service.clone().into();
     }
 

@@ -11,6 +11,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSO
 use smallvec::SmallVec;
 
 use crate::gateway::{Route, ServiceHeaders};
+use crate::policy::grpc;
 use crate::policy::headers::{beyond_representation, response_hop_by_hop};
 use crate::policy::rejection::X_REQUEST_ID;
 use crate::policy::websocket;
@@ -43,7 +44,8 @@ pub fn rewrite(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
         headers.remove(name);
     }
     if route.service_headers == ServiceHeaders::Hide {
-        for name in beyond_representation(headers) {
+        let keep = if exchange.grpc.is_some() { &grpc::ANSWERING[..] } else { &[] };
+        for name in beyond_representation(headers).iter().filter(|name| !keep.contains(name)) {
             headers.remove(name);
         }
     }
@@ -52,4 +54,16 @@ pub fn rewrite(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());
     route.response_headers.apply(headers);
+}
+
+/// Rewrites what a service sends behind the body of a reply, as its header. Only HTTP/2 carries it on.
+pub fn rewrite_trailers(trailers: &mut HeaderMap, route: &Route) {
+    if route.service_headers == ServiceHeaders::Hide {
+        for name in beyond_representation(trailers).iter().filter(|name| !grpc::ENDING.contains(name)) {
+            trailers.remove(name);
+        }
+    }
+    for name in &route.response_headers.remove {
+        trailers.remove(name);
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::watch;
 
 use crate::gateway::Gateway;
 use crate::gateway::key_source::KeySources;
@@ -63,6 +64,8 @@ pub struct State {
     pub pulse: ArcSwapOption<Pulse>,
     /// Set once the process is about to leave.
     pub draining: AtomicBool,
+    /// The same for those who wait for it.
+    pub leaving: watch::Sender<bool>,
     /// Requests between their first phase and their log line.
     pub in_flight: Arc<AtomicUsize>,
 }
@@ -93,6 +96,7 @@ impl State {
             listeners: Vec::new(),
             pulse: ArcSwapOption::empty(),
             draining: AtomicBool::new(false),
+            leaving: watch::Sender::new(false),
             in_flight: Arc::new(AtomicUsize::new(0)),
         }
     }

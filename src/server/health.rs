@@ -9,16 +9,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::header::{CONNECTION, HOST, USER_AGENT};
+use http::Uri;
+use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use pingora::connectors::TransportConnector;
+use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::client::HttpSession;
+use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use pingora::upstreams::peer::HttpPeer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::gateway::service::HealthCheck;
+use crate::gateway::service::{HealthCheck, Protocol};
 use crate::gateway::{Service, Target, connector, tls};
 use crate::proxy::State;
 
@@ -93,30 +97,59 @@ async fn check(
     target: &Target,
     connector: &TransportConnector,
 ) -> Result<(), String> {
-    let request = question(health, target).map_err(|_| "request".to_owned())?;
+    let question = question(health, target).map_err(|_| "request".to_owned())?;
     let peer = service.peer(target);
     let stream = connector.new_stream(&peer).await.map_err(|error| {
         let cause = tls::cause(&error.to_string());
         cause.map_or_else(|| "connect".to_owned(), |cause| format!("connect: {cause}"))
     })?;
-    let mut session = HttpSession::new_with_options(stream, &peer);
-    session.write_request_header(Box::new(request)).await.map_err(|_| "reset".to_owned())?;
+    // A service over TLS says itself whether it speaks HTTP/2.
+    let speaks_http2 = match stream.selected_alpn_proto() {
+        Some(chosen) => chosen == ALPN::H2,
+        None => service.rules.protocol == Protocol::Http2 && !peer.is_tls(),
+    };
+    let status = match speaks_http2 {
+        true => ask_http2(stream, &peer, question).await?,
+        false => ask(stream, &peer, question).await?,
+    };
+    let (first, last) = health.statuses;
+    if (first..=last).contains(&status) { Ok(()) } else { Err(format!("status-{status}")) }
+}
+
+async fn ask(stream: Stream, peer: &HttpPeer, mut question: RequestHeader) -> Result<u16, &'static str> {
+    question.insert_header(CONNECTION, "close").map_err(|_| "request")?;
+    let mut session = HttpSession::new_with_options(stream, peer);
+    session.write_request_header(Box::new(question)).await.map_err(|_| "reset")?;
     for _ in 0..=MAX_INTERIM {
-        session.read_response().await.map_err(|_| "reply".to_owned())?;
+        session.read_response().await.map_err(|_| "reply")?;
         let status = session.get_status().map_or(0, |status| status.as_u16());
         if status >= 200 {
-            let (first, last) = health.statuses;
-            let good = (first..=last).contains(&status);
-            return if good { Ok(()) } else { Err(format!("status-{status}")) };
+            return Ok(status);
         }
     }
-    Err("reply".to_owned())
+    Err("reply")
+}
+
+async fn ask_http2(stream: Stream, peer: &HttpPeer, mut question: RequestHeader) -> Result<u16, &'static str> {
+    let host = question.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let uri = Uri::builder()
+        .scheme(if peer.is_tls() { "https" } else { "http" })
+        .authority(host)
+        .path_and_query(question.raw_path())
+        .build();
+    question.set_uri(uri.map_err(|_| "request")?);
+    let mut settings = H2HandshakeSettings::new();
+    settings.max_streams = 1;
+    let connection = handshake(stream, settings).await.map_err(|_| "connect")?;
+    let mut session = connection.spawn_stream().await.ok().flatten().ok_or("connect")?;
+    session.write_request_header(Box::new(question), true).map_err(|_| "reset")?;
+    session.read_response_header().await.map_err(|_| "reply")?;
+    Ok(session.response_header().map_or(0, |header| header.status.as_u16()))
 }
 
 fn question(health: &HealthCheck, target: &Target) -> pingora::Result<RequestHeader> {
     let mut request = RequestHeader::build("GET", health.path.as_bytes(), None)?;
     request.insert_header(HOST, health.host.as_ref().unwrap_or(&target.host).clone())?;
     request.insert_header(USER_AGENT, concat!("tollgate/", env!("CARGO_PKG_VERSION"), " health"))?;
-    request.insert_header(CONNECTION, "close")?;
     Ok(request)
 }

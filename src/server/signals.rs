@@ -152,6 +152,7 @@ impl ShutdownSignalWatch for Leave {
         };
         info!("draining in_flight={}", self.state.in_flight.load(Ordering::Relaxed));
         self.state.draining.store(true, Ordering::Relaxed);
+        self.state.leaving.send_replace(true);
         match successor {
             Successor::Serves => {
                 self.herald.fall_silent();

@@ -19,6 +19,8 @@
 //! - `compression` — compressed replies: who gets which, and that nothing waits in an encoder
 //! - `split` — several services by weight, and a second one that gets copies
 //! - `cors` — pages of other origins: what a browser is told, and what Chromium makes of it
+//! - `http2`   — HTTP/2 with clients and services: what passes, what a connection may cost, how it ends
+//! - `grpc`    — calls of gRPC by a real client to a real service, and how the gateway's own errors look to it
 //! - `services` — several targets, health, timeouts, retries, and services that misbehave
 //! - `limits` — plans and route limits under many connections, reloads and aborts
 //! - `shared` — three gateways on one Redis: exact together, and what holds while it is away
@@ -56,7 +58,9 @@ mod examples;
 mod explain;
 mod forward_auth;
 mod forwarding;
+mod grpc;
 mod guard;
+mod http2;
 mod import;
 mod keys;
 mod limits;

@@ -7,6 +7,7 @@
 pub mod client;
 pub mod dns;
 pub mod gateway;
+pub mod http2;
 pub mod multipart;
 pub mod origin;
 pub mod pki;

@@ -89,6 +89,7 @@ fn named(field: AccessField) -> Field {
         AccessField::RequestBodyMs => Field::RequestBody,
         AccessField::ServiceMs => Field::ServiceTime,
         AccessField::ResponseMs => Field::Response,
+        AccessField::GrpcStatus => Field::GrpcStatus,
         AccessField::Retries => Field::Retries,
         AccessField::Generation => Field::Generation,
         AccessField::UserAgent => Field::UserAgent,

@@ -24,7 +24,7 @@ pub(super) fn compile(
     for (index, listener) in config.listeners.iter().enumerate() {
         let place = Place::root().key("listeners").index(index).key("tls");
         let entrance = match (&listener.tls, listener.redirect_https) {
-            (None, None) => Some(Entrance::Plain),
+            (None, None) => Some(Entrance::Plain { http2: listener.http2.unwrap_or_default() }),
             (None, Some(to)) => redirect(config, to, index, report),
             (Some(_), Some(_)) => {
                 let listener = Place::root().key("listeners").index(index);
@@ -36,9 +36,18 @@ pub(super) fn compile(
                 None
             }
             (Some(tls), None) => {
-                tls_of(tls, listener.address, &place, surroundings, report).map(|tls| Entrance::Tls(Arc::new(tls)))
+                let http2 = listener.http2.unwrap_or(true);
+                let tls = tls_of(tls, http2, listener.address, &place, surroundings, report);
+                tls.map(|tls| Entrance::Tls(Arc::new(tls)))
             }
         };
+        if listener.redirect_https.is_some() && listener.http2.is_some() {
+            let listener = Place::root().key("listeners").index(index);
+            report
+                .error(listener.clone().key("http2"), "nothing is served here but the way to TLS")
+                .on_key()
+                .given_keys(&listener, &["redirect_https"]);
+        }
         entrances.extend(entrance.map(|entrance| (listener.address, entrance)));
     }
     entrances
@@ -59,16 +68,17 @@ fn redirect(config: &Config, to: config::RedirectHttps, index: usize, report: &m
 
 fn tls_of(
     written: &config::ListenerTls,
+    http2: bool,
     address: SocketAddr,
     place: &Place,
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<ListenerTls> {
-    let terms = terms(written, place, report)?;
+    let terms = terms(written, http2, place, report)?;
     let read = surroundings.read?;
     let before = surroundings.running.iter().find_map(|(other, entrance)| match entrance {
         Entrance::Tls(tls) if *other == address => Some(&**tls),
-        Entrance::Tls(_) | Entrance::Plain | Entrance::Redirect(_) => None,
+        Entrance::Tls(_) | Entrance::Plain { .. } | Entrance::Redirect(_) => None,
     });
     match ListenerTls::new(address, terms, read, before) {
         Ok(tls) => {
@@ -89,14 +99,14 @@ fn tls_of(
 }
 
 /// What was asked for, or nothing where that does not fit together.
-fn terms(written: &config::ListenerTls, place: &Place, report: &mut Report) -> Option<Terms> {
+fn terms(written: &config::ListenerTls, http2: bool, place: &Place, report: &mut Report) -> Option<Terms> {
     let pairs = pairs(written, place, report);
     let clients = clients(written, place, report);
     let versions = match written.minimum {
         config::TlsVersion::Tls12 => Versions::From12,
         config::TlsVersion::Tls13 => Versions::From13,
     };
-    Some(Terms { pairs: pairs?, versions, clients })
+    Some(Terms { pairs: pairs?, versions, http2, clients })
 }
 
 fn pairs(written: &config::ListenerTls, place: &Place, report: &mut Report) -> Option<Vec<Files>> {

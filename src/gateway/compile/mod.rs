@@ -206,6 +206,14 @@ fn check_top(config: &Config, report: &mut Report) {
                 .given(address(first));
         }
     }
+    if config.guard.max_streams == 0 {
+        report
+            .error(
+                Place::root().key("guard").key("max_streams"),
+                "a connection on which no request may be open is of no use",
+            )
+            .by_itself();
+    }
     if let Some(admin) = &config.admin {
         let place = Place::root().key("admin").key("address");
         if let Some(listener) = seen.get(&admin.address).filter(|_| admin.address.port() != 0) {
@@ -342,7 +350,17 @@ fn connection_limits(guard: &config::Guard) -> ConnectionLimits {
         write_timeout: guard.body_timeout.get(),
         max_connections: guard.max_connections as usize,
         max_per_address: guard.max_connections_per_address.map(|max| max as usize),
+        max_streams: guard.max_streams,
+        max_header_list: header_list(guard),
     }
+}
+
+/// Each field counts 32 bytes more than it has (RFC 9113 section 6.5.2); there are four pseudo-fields, and one field too
+/// many should still be seen.
+fn header_list(guard: &config::Guard) -> u32 {
+    let fields = u64::from(guard.header_count).saturating_add(5).saturating_mul(32);
+    let bytes = guard.header_bytes.bytes().saturating_add(guard.uri_bytes.bytes()).saturating_add(fields);
+    u32::try_from(bytes.saturating_add(1024)).unwrap_or(u32::MAX)
 }
 
 fn request_limits(guard: &config::Guard) -> RequestLimits {

@@ -133,7 +133,7 @@ impl RouteCompiler<'_> {
         let response_headers = headers::edits(&response.remove, &response.set, &place, self.report);
         self.warn_of_body(&methods, &body);
         self.refuse_patched_defaults(&methods);
-        let websocket = self.websocket(&methods);
+        let websocket = self.websocket(&methods, service.as_deref());
         let cors = self.cors(&methods);
         let compression = self.compression();
         let mirror = self.mirror();

@@ -34,11 +34,18 @@ use super::tls::ServiceTls;
 pub use picker::Picked;
 use picker::Picker;
 pub use queue::{Place, Places};
-pub use rules::{Balance, BalanceKey, Ejection, HealthCheck, Queue, Retries, Retry, Rules, Timeouts};
+pub use rules::{Balance, BalanceKey, Ejection, HealthCheck, Protocol, Queue, Retries, Retry, Rules, Timeouts};
 pub use target::{Failure, Flight, ServiceState, Target, TargetState};
 
 /// Idle connections to a service are closed after this, in time before most servers close them.
 const POOL_IDLE: Duration = Duration::from_secs(55);
+
+/// Most requests at a time on one HTTP/2 connection to a service.
+const STREAMS: u32 = 100;
+
+/// How much of one reply over HTTP/2 may wait here for a client that does not take it, in bytes. A connection has room for
+/// that of all its streams: slow clients do not hold up the replies of others.
+const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// A service, ready to be called.
 pub struct Service {
@@ -182,6 +189,12 @@ impl Service {
         peer.options.read_timeout = Some(timeouts.longest_silence());
         peer.options.write_timeout = Some(timeouts.idle);
         peer.options.idle_timeout = Some(POOL_IDLE);
+        if self.rules.protocol == Protocol::Http2 {
+            peer.options.set_http_version(2, 2);
+            peer.options.max_h2_streams = STREAMS as usize;
+            peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
+            peer.options.h2_connection_window_size = Some(STREAMS * STREAM_WINDOW);
+        }
         // The proxy takes out what ends at the gateway, together with what it takes out anyway.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         let state = self.state.target(address);

@@ -11,6 +11,8 @@ use crate::telemetry::QueueMetrics;
 /// How a service is called.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// What is spoken with it.
+    pub protocol: Protocol,
     /// Which target gets a request.
     pub balance: Balance,
     /// How long it may take.
@@ -27,6 +29,15 @@ pub struct Rules {
     pub max_requests: Option<usize>,
     /// Whether requests beyond it wait; `None`: they do not.
     pub queue: Option<Queue>,
+}
+
+/// What is spoken with a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 /// Which target gets a request.
@@ -168,6 +179,7 @@ impl Rules {
     /// For a service that only the gateway itself asks, once, and for no longer than this.
     pub fn plain(timeout: Duration) -> Self {
         Self {
+            protocol: Protocol::Http1,
             balance: Balance::RoundRobin,
             timeouts: Timeouts { connect: timeout, response: timeout, idle: timeout, total: None },
             ejection: None,

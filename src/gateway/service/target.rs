@@ -43,6 +43,8 @@ pub struct TargetState {
     in_flight: AtomicUsize,
     /// Requests that failed in a row.
     failures: AtomicU32,
+    /// How often its HTTP/2 connections were given up.
+    era: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -141,7 +143,12 @@ impl Drop for Flight {
 impl TargetState {
     fn new() -> Self {
         let known = Known { record: Record::default(), since: SystemTime::now(), last_failure: None, check_due: None };
-        Self { in_flight: AtomicUsize::new(0), failures: AtomicU32::new(0), known: Mutex::new(known) }
+        Self {
+            in_flight: AtomicUsize::new(0),
+            failures: AtomicU32::new(0),
+            era: AtomicU64::new(0),
+            known: Mutex::new(known),
+        }
     }
 
     /// Requests in flight.
@@ -177,6 +184,16 @@ impl TargetState {
             known.check_due = Some(next);
         }
         due
+    }
+
+    /// Which of its HTTP/2 connections further requests may share: those of this era.
+    pub fn era(&self) -> u64 {
+        self.era.load(Ordering::Relaxed)
+    }
+
+    /// Further requests get a connection of their own: the one there is may lead nowhere.
+    pub fn give_up_connections(&self) {
+        self.era.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn succeeded(&self) {

@@ -20,13 +20,16 @@ use super::names::Names;
 use super::{Fault, File, Read};
 
 /// The protocols that are spoken over TLS, best first.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// How clients come in through a listener.
 #[derive(Debug, Clone)]
 pub enum Entrance {
     /// Plain HTTP.
-    Plain,
+    Plain {
+        /// Whether clients may begin with HTTP/2.
+        http2: bool,
+    },
     /// HTTP over TLS.
     Tls(Arc<ListenerTls>),
     /// Plain HTTP, for those who should have come over TLS: to this port.
@@ -38,7 +41,7 @@ impl Entrance {
     pub fn tls(&self) -> Option<&ListenerTls> {
         match self {
             Self::Tls(tls) => Some(tls),
-            Self::Plain | Self::Redirect(_) => None,
+            Self::Plain { .. } | Self::Redirect(_) => None,
         }
     }
 }
@@ -59,6 +62,8 @@ pub struct Terms {
     pub pairs: Vec<Files>,
     /// The versions of TLS.
     pub versions: Versions,
+    /// Whether HTTP/2 is spoken to those who can.
+    pub http2: bool,
     /// Whether clients are asked for certificates.
     pub clients: Option<ClientCertificates>,
 }
@@ -243,7 +248,8 @@ fn load(terms: &Terms, tickets: Option<&Arc<dyn ProducesTickets>>, read: Read<'_
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    let protocols = if terms.http2 { &PROTOCOLS[..] } else { &PROTOCOLS[1..] };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match tickets {
         Some(tickets) => config.ticketer = Arc::clone(tickets),

@@ -4,7 +4,7 @@
 //! read it in two ways. Whatever is refused here has not been matched to a route.
 
 use http::Version;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 
 use crate::gateway::RequestLimits;
 use crate::policy::headers::check_connection;
@@ -24,6 +24,8 @@ pub struct Envelope<'a> {
     /// A length or coding comes again.
     repeats: bool,
     upgrades: bool,
+    /// Frames of a body follow, whatever the fields say.
+    follows: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -60,7 +62,12 @@ impl<'a> Envelope<'a> {
 
     /// Whether a body follows the header, perhaps an empty one.
     pub fn announces_body(&self) -> bool {
-        self.coding.is_some() || self.length.is_some_and(|length| *length != "0")
+        self.follows || self.coding.is_some() || self.length.is_some_and(|length| *length != "0")
+    }
+
+    /// Takes down what no field says: over HTTP/2 a body needs none.
+    pub fn follow(&mut self, follows: bool) {
+        self.follows = follows;
     }
 }
 
@@ -70,7 +77,7 @@ pub fn check(limits: &RequestLimits, request: &Request<'_>) -> Result<(), Reject
     if request.target.len() > limits.uri_bytes {
         return Err(Rejection::UriTooLong);
     }
-    if parts.headers.len() > limits.header_count || request.raw.len() > limits.header_bytes {
+    if parts.headers.len() > limits.header_count || size(request) > limits.header_bytes {
         return Err(Rejection::HeaderTooLarge);
     }
     if let Some(coding) = envelope.coding {
@@ -94,6 +101,15 @@ pub fn check(limits: &RequestLimits, request: &Request<'_>) -> Result<(), Reject
         return Ok(());
     }
     Err(Rejection::Malformed(Malformed::Target))
+}
+
+/// Request line and fields, in bytes; over HTTP/2, as long as they would be over HTTP/1.
+fn size(request: &Request<'_>) -> usize {
+    if !request.raw.is_empty() {
+        return request.raw.len();
+    }
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    request.target.len() + request.parts.headers.iter().map(field).sum::<usize>()
 }
 
 /// Origin-form, absolute-form, or `*`, in ASCII (RFC 9112 section 3.2).

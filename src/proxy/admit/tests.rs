@@ -221,7 +221,8 @@ fn a_limit_by_claim_counts_each_value_apart_and_who_has_none_together() {
 #[test]
 fn the_description_is_answered_on_its_listener_only() {
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-    let bound = |written: &str, bound: &str| Listening::new(address(written), address(bound), Entrance::Plain);
+    let plain = || Entrance::Plain { http2: false };
+    let bound = |written: &str, bound: &str| Listening::new(address(written), address(bound), plain());
     for (docs, listeners, local, expected) in [
         ("127.0.0.1:80", vec![bound("127.0.0.1:80", "127.0.0.1:80")], "127.0.0.1:80", "page 200"),
         ("0.0.0.0:80", vec![bound("0.0.0.0:80", "0.0.0.0:80")], "192.0.2.7:80", "page 200"),

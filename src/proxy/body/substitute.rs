@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::Version;
+use http::header::{HeaderMap, TRANSFER_ENCODING};
 use parking_lot::Mutex;
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -19,6 +20,7 @@ use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::{Digest, l4::socket::SocketAddr};
 use pingora::proxy::Session;
 
+use super::super::guard::{Awaited, Deadlines, Open};
 use super::super::reply::model::Hold;
 use super::spool::Replay;
 
@@ -35,13 +37,23 @@ pub enum Substitute {
     Replayed(Replay),
 }
 
-/// Lets `body` stand for what the client sent, and `hold` decide on the reply.
-pub fn swap_in(session: &mut Session, body: Substitute, hold: Option<Arc<Hold>>) -> Slot {
+/// Lets `body` stand for what the client sent, `hold` decide on the reply, and `deadlines` be kept.
+pub fn swap_in(session: &mut Session, body: Substitute, hold: Option<Arc<Hold>>, deadlines: Option<Deadlines>) -> Slot {
     let slot = Slot::default();
     let real = std::mem::replace(&mut session.downstream_session, placeholder());
-    let substituted = Substituted { real: Some(real), body, hold, slot: Arc::clone(&slot) };
+    let mut substituted = Substituted::plain(real);
+    (substituted.body, substituted.hold, substituted.deadlines) = (body, hold, deadlines);
+    substituted.slot = Some(Arc::clone(&slot));
     *session.downstream_session = ServerSession::new_custom(Box::new(substituted));
     slot
+}
+
+/// The session of an HTTP/2 stream, which keeps its deadlines.
+pub fn of_stream(real: ServerSession, open: Open) -> ServerSession {
+    let mut session = Substituted::plain(Box::new(real));
+    session.deadlines = Some(Deadlines::of(open.watch(), None));
+    session.open = Some(open);
+    ServerSession::new_custom(Box::new(session))
 }
 
 /// Puts the real session back.
@@ -57,16 +69,33 @@ fn placeholder() -> Box<ServerSession> {
     Box::new(ServerSession::new_custom(Box::new(())))
 }
 
-/// A session whose body has been read, checked and rewritten, or whose reply may be held.
+/// A session whose body has been read, checked and rewritten, whose reply may be held, or which keeps deadlines that pingora
+/// does not keep.
 struct Substituted {
     /// Present until drop.
     real: Option<Box<ServerSession>>,
     body: Substitute,
     hold: Option<Arc<Hold>>,
-    slot: Slot,
+    /// Where the real one is put back, where it is.
+    slot: Option<Slot>,
+    deadlines: Option<Deadlines>,
+    /// Of an HTTP/2 connection.
+    open: Option<Open>,
 }
 
 impl Substituted {
+    fn plain(real: Box<ServerSession>) -> Self {
+        let body = Substitute::Nothing;
+        Self { real: Some(real), body, hold: None, slot: None, deadlines: None, open: None }
+    }
+
+    /// All of the answer was written.
+    fn answered(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.answered = true;
+        }
+    }
+
     fn real(&self) -> &ServerSession {
         self.real.as_ref().expect("the real session is taken out only by drop")
     }
@@ -78,7 +107,27 @@ impl Substituted {
 
 impl Drop for Substituted {
     fn drop(&mut self) {
-        *self.slot.lock() = self.real.take();
+        if let Some(slot) = &self.slot {
+            *slot.lock() = self.real.take();
+        }
+    }
+}
+
+/// Reads within the deadlines, where there are any.
+async fn within<T>(
+    deadlines: &mut Option<Deadlines>,
+    awaited: Awaited,
+    read: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match deadlines {
+        Some(deadlines) => deadlines.keep(awaited, read).await,
+        None => read.await,
+    }
+}
+
+fn end_with_connection(task: &mut HttpTask) {
+    if let HttpTask::Header(header, _) = task {
+        header.remove_header(&TRANSFER_ENCODING);
     }
 }
 
@@ -124,8 +173,9 @@ impl CustomSession for Substituted {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        let real = self.real.as_mut().expect("the real session is taken out only by drop");
         match &mut self.body {
-            Substitute::Nothing => self.real_mut().read_request_body().await,
+            Substitute::Nothing => within(&mut self.deadlines, Awaited::Body, real.read_request_body()).await,
             Substitute::Whole(_) => Ok(None),
             Substitute::Replayed(replay) => replay.next().await,
         }
@@ -140,7 +190,11 @@ impl CustomSession for Substituted {
                 left = real.read_body_or_idle(true) => left,
                 piece = replay.next() => piece,
             },
-            Substitute::Nothing => real.read_body_or_idle(no_body_expected).await,
+            Substitute::Nothing => {
+                let is_read = no_body_expected || real.is_body_done();
+                let awaited = if is_read { Awaited::Service } else { Awaited::Body };
+                within(&mut self.deadlines, awaited, real.read_body_or_idle(no_body_expected)).await
+            }
             Substitute::Whole(_) | Substitute::Replayed(_) => real.read_body_or_idle(true).await,
         }
     }
@@ -150,7 +204,11 @@ impl CustomSession for Substituted {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.real_mut().finish_body().await
+        self.real_mut().finish_body().await?;
+        if self.response_written().is_some() {
+            self.answered();
+        }
+        Ok(())
     }
 
     async fn finish_custom(&mut self) -> Result<()> {
@@ -199,19 +257,32 @@ impl CustomSession for Substituted {
         self.real_mut().write_response_trailers(trailers).await
     }
 
-    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+    async fn response_duplex_vec(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+        if self.real().req_header().version == Version::HTTP_10 {
+            // Which knows no chunks; pingora announces them where a service of HTTP/2 gives no length.
+            tasks.iter_mut().for_each(end_with_connection);
+        }
         let tasks = match &self.hold {
             Some(hold) => hold.pass(tasks)?,
             None => Some(tasks),
         };
         match tasks {
-            Some(tasks) => self.real_mut().response_duplex_vec(tasks).await,
+            Some(tasks) => {
+                let ended = self.real_mut().response_duplex_vec(tasks).await?;
+                if ended {
+                    self.answered();
+                }
+                Ok(ended)
+            }
             None => Ok(false),
         }
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.real_mut().set_read_timeout(timeout);
+        if let Some(deadlines) = &mut self.deadlines {
+            deadlines.silence = timeout;
+        }
     }
 
     fn get_read_timeout(&self) -> Option<Duration> {

@@ -16,7 +16,7 @@ use crate::policy::rejection::Rejection;
 use crate::proxy::admit::AdmittedBody;
 
 use super::spool::{Spool, SpoolError, Spooled, joined};
-use super::{Arriving, BodyLimits, Full, Reservation, SpooledBody, UploadDisk};
+use super::{Arriving, BodyLimits, Full, Reservation, SpooledBody, UploadDisk, body_fault, invite};
 
 /// What is looked at at once: the reader of a form copies it.
 const PIECE: usize = 16 * 1024;
@@ -87,7 +87,7 @@ async fn read_within(
     held: &mut Reservation,
 ) -> Result<Upload, UploadFailure> {
     let mut spool = Spool::new(store.disk, store.directory, store.limit);
-    arriving.invite(session).await?;
+    invite(session).await.map_err(|error| body_fault(&error))?;
     while let Some(chunk) = arriving.next(session).await? {
         for piece in chunk.chunks(PIECE) {
             form.feed(piece);

@@ -114,6 +114,8 @@ mod tests {
             write_timeout: Duration::from_secs(1),
             max_connections: total,
             max_per_address: per_address,
+            max_streams: 1,
+            max_header_list: 1024,
         }
     }
 

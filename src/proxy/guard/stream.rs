@@ -18,7 +18,7 @@ use pingora::protocols::{
     UniqueID, UniqueIDType, tls::SslDigest,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::gateway::ConnectionLimits;
 
@@ -26,6 +26,7 @@ use super::super::State;
 use super::super::client::Address;
 use super::super::pulse::Pulse;
 use super::super::tls::Secured;
+use super::alarm::Alarm;
 use super::connections::Entry;
 use super::frames::{CLOSE_CLIENT, CLOSE_SERVICE};
 use super::tunnel::{Ending, GOODBYE, Stage, Terms, Tunnel};
@@ -41,9 +42,12 @@ pub struct Guarded {
     /// The phase and turn for which `due` holds.
     armed: Option<(Phase, u32)>,
     due: Instant,
-    /// Fires when `due` is reached or before. A connection that is never idle for long keeps one timer for many
-    /// requests: it is moved only when it fires too early, or would fire too late.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Fires when `due` is reached or before.
+    alarm: Alarm,
+    /// What its client speaks.
+    pub(super) speaks: Speaks,
+    /// What was read to find that out, to be read once more.
+    pub(super) ahead: Option<Box<[u8]>>,
     /// Where the connection has become a WebSocket.
     tunnel: Option<Box<Tunnel>>,
     /// While the client does not take what is written: how long it still may. pingora has a timeout for pieces of a
@@ -72,6 +76,17 @@ pub enum Way {
     Redirect(NonZeroU16),
 }
 
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// One of both: its first bytes tell.
+    Unknown,
+}
+
 /// Who is at the other end.
 pub enum Caller {
     /// Counted until the connection ends.
@@ -92,6 +107,7 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length:
 impl Guarded {
     /// Watches a stream from now on.
     pub fn new(io: Stream, arrival: Arrival, way: Way, state: Arc<State>) -> Self {
+        let speaks = if io.selected_alpn_proto() == Some(ALPN::H2) { Speaks::Http2 } else { Speaks::Http1 };
         Self {
             io,
             arrival,
@@ -99,7 +115,9 @@ impl Guarded {
             watch: Arc::default(),
             armed: None,
             due: Instant::now(),
-            timer: None,
+            alarm: Alarm::default(),
+            speaks,
+            ahead: None,
             tunnel: None,
             stall: None,
             state,
@@ -112,21 +130,24 @@ impl Guarded {
             self.due = Instant::now() + limit;
             self.armed = Some(armed);
         }
-        self.poll_timer(self.due, context)
+        self.alarm.poll(self.due, context)
     }
 
-    /// Waits for a moment with the one timer there is.
-    fn poll_timer(&mut self, due: Instant, context: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if timer.deadline() > due {
-            timer.as_mut().reset(due);
+    /// What is known of it, where it is over TLS.
+    pub fn secured(&self) -> Option<&Arc<Secured>> {
+        match &self.way {
+            Way::Tls(secured) => Some(secured),
+            Way::Plain | Way::Redirect(_) => None,
         }
-        ready!(timer.as_mut().poll(context));
-        if timer.deadline() < due {
-            timer.as_mut().reset(due);
-            ready!(timer.as_mut().poll(context));
-        }
-        Poll::Ready(())
+    }
+
+    /// Reads again what was read ahead; whether there was anything.
+    fn read_again(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let Some(ahead) = self.ahead.take() else { return false };
+        let (now, later) = ahead.split_at(ahead.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.ahead = (!later.is_empty()).then(|| later.into());
+        true
     }
 
     /// What came of a write to the client: the time that it takes is not its service's, and it has an end.
@@ -193,7 +214,7 @@ impl Guarded {
             self.armed = armed;
         }
         let until = terms.until.filter(|until| *until < self.due);
-        ready!(self.poll_timer(until.unwrap_or(self.due), context));
+        ready!(self.alarm.poll(until.unwrap_or(self.due), context));
         Poll::Ready(if until.is_some() { Ending::Lifetime } else { Ending::Idle })
     }
 
@@ -219,7 +240,7 @@ impl Guarded {
                     Poll::Ready(Ok(())) if !left.filled().is_empty() => tunnel.from_client.pass(left.filled()),
                     Poll::Ready(_) => break,
                     Poll::Pending => {
-                        ready!(self.poll_timer(until, context));
+                        ready!(self.alarm.poll(until, context));
                         break;
                     }
                 }
@@ -248,7 +269,7 @@ impl Guarded {
     /// Waits for the end of the patience with a service, where there is one.
     fn poll_patience(&mut self, due: Option<std::time::Instant>, context: &mut Context<'_>) -> Poll<io::Error> {
         let Some(due) = due else { return Poll::Pending };
-        ready!(self.poll_timer(due.into(), context));
+        ready!(self.alarm.poll(due.into(), context));
         self.watch.patience.run_out();
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the service took too long"))
     }
@@ -261,6 +282,9 @@ impl AsyncRead for Guarded {
             let polled = me.poll_tunnel(&mut tunnel, context, buf);
             me.tunnel = Some(tunnel);
             return polled;
+        }
+        if me.read_again(buf) {
+            return Poll::Ready(Ok(()));
         }
         let (before, room) = (buf.filled().len(), buf.remaining());
         let read = Pin::new(&mut me.io).poll_read(context, buf);

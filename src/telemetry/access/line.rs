@@ -75,6 +75,8 @@ pub struct AccessLine<'a> {
     pub plan: Option<&'a str>,
     /// As answered; 0 when the client left before.
     pub status: u16,
+    /// How a call of gRPC ended, where that was said.
+    pub grpc_status: Option<u32>,
     /// `admitted`, `observed` where it passed something that only observes, or the reason of the rejection.
     pub decision: &'a str,
     /// The first violations that passed, at most [`MAX_OBSERVED`].
@@ -179,6 +181,9 @@ impl AccessLine<'_> {
     fn write_decision(&self, out: &mut Vec<u8>, fields: Fields) {
         if fields.has(Field::Status) {
             number(out, ",\"status\":", u64::from(self.status));
+        }
+        if let Some(status) = self.grpc_status.filter(|_| fields.has(Field::GrpcStatus)) {
+            number(out, ",\"grpc_status\":", u64::from(status));
         }
         if fields.has(Field::Decision) {
             plain(out, ",\"decision\":\"", self.decision);

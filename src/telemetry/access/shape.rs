@@ -55,6 +55,7 @@ pub enum Field {
     Consumer,
     Plan,
     Status,
+    GrpcStatus,
     Decision,
     RefusedBy,
     Observed,

@@ -247,7 +247,7 @@ impl Telemetry {
             connections_expired: counters(
                 &registry,
                 "tollgate_connections_expired_total",
-                "Connections closed at a deadline, by deadline",
+                "Connections closed at a deadline, by deadline, and those of HTTP/2 that cost too much",
                 &["deadline"],
             ),
             handshakes: counters(
@@ -405,7 +405,7 @@ impl Telemetry {
         for result in [ReloadResult::Published, ReloadResult::Refused] {
             telemetry.certificate_reloads.with_label_values(&[result.label()]);
         }
-        for deadline in ["idle", "header", "write"] {
+        for deadline in ["idle", "header", "write", "abuse"] {
             telemetry.connections_expired.with_label_values(&[deadline]);
         }
         for kind in ["consumer", "stranger", "overflow"] {

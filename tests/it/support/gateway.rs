@@ -107,6 +107,11 @@ impl Gateway {
         self.stdout.wait(0, DEADLINE, wanted).map(|(_, line)| line)
     }
 
+    /// How many lines of standard output are like this, so far.
+    pub fn lines_printed(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        self.stdout.all().iter().filter(|line| wanted(line)).count()
+    }
+
     /// Replaces the configuration and waits until the gateway has judged it.
     pub fn reload(&self, config: &str) -> Reload {
         fs::write(&self.file, config).expect("write the configuration");

@@ -79,6 +79,11 @@ impl Tls {
         Self { config: Arc::new(config) }
     }
 
+    /// The same for those who shake hands themselves.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// Connects, and shakes hands to the end: TLS 1.3 tells a client only afterwards that its certificate is not good.
     pub fn connect(&self, address: SocketAddr, name: &str) -> io::Result<Connection> {
         let tcp = TcpStream::connect_timeout(&address, DEADLINE)?;

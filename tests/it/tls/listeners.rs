@@ -68,8 +68,8 @@ fn only_the_versions_and_protocols_that_are_offered_are_spoken() {
     let stage = Stage::start(&format!("{yaml}, minimum: \"1.3\""));
     let address = stage.gateway.address();
     assert!(Tls::of(&authority, None, &[&rustls::version::TLS12]).connect(address, "api.test").is_err());
-    assert!(Tls::trusting(&authority).speaking(&["h2"]).connect(address, "api.test").is_err());
-    let connection = Tls::trusting(&authority).speaking(&["h2", "http/1.1"]).connect(address, "api.test").unwrap();
+    assert!(Tls::trusting(&authority).speaking(&["h3"]).connect(address, "api.test").is_err());
+    let connection = Tls::trusting(&authority).speaking(&["h3", "http/1.1"]).connect(address, "api.test").unwrap();
     assert_eq!(connection.protocol().as_deref(), Some("http/1.1"));
     assert!(Tls::trusting(&authority).speaking(&[]).connect(address, "api.test").unwrap().protocol().is_none());
     let failed = || stage.metric("tollgate_tls_handshakes_total{result=\"protocol\"}");

@@ -3,13 +3,14 @@
 use http::Method;
 
 use crate::config::{self, Place, Report};
-use crate::gateway::Websocket;
+use crate::gateway::service::Protocol;
+use crate::gateway::{Service, Websocket};
 use crate::policy::websocket::Origins;
 
 use super::RouteCompiler;
 
 impl RouteCompiler<'_> {
-    pub(super) fn websocket(&mut self, methods: &[Method]) -> Option<Box<Websocket>> {
+    pub(super) fn websocket(&mut self, methods: &[Method], service: Option<&Service>) -> Option<Box<Websocket>> {
         let config::Websocket::Taken(rules) = &self.written.websocket else { return None };
         let place = self.at("websocket");
         let written = self.written;
@@ -19,6 +20,15 @@ impl RouteCompiler<'_> {
                 .on_key()
                 .given_keys(&self.place, &["method", "methods"])
                 .help("`method: GET`; other methods of this path can have a route of their own");
+        }
+        if let Some(service) = service.filter(|service| service.rules.protocol == Protocol::Http2) {
+            let protocol = Place::root().key("services").key(&*service.name).key("protocol");
+            self.report
+                .error(place.clone(), "WebSockets are spoken over HTTP/1.1, and this service gets HTTP/2")
+                .on_key()
+                .given_keys(&self.place, &["service"])
+                .given(protocol)
+                .help("a service of its own with the same address, without `protocol: http2`");
         }
         let beside = [
             ("body", written.body.is_some()),

@@ -3,7 +3,9 @@
 use http::header::HeaderValue;
 
 use crate::config::{self, Place, Report};
-use crate::gateway::service::{Balance, BalanceKey, Ejection, HealthCheck, Queue, Retries, Retry, Rules, Timeouts};
+use crate::gateway::service::{
+    Balance, BalanceKey, Ejection, HealthCheck, Protocol, Queue, Retries, Retry, Rules, Timeouts,
+};
 use crate::policy::standing::{Exile, Thresholds};
 use crate::telemetry::Telemetry;
 
@@ -34,6 +36,10 @@ pub(super) fn rules(
         None => None,
     };
     Some(Rules {
+        protocol: match service.protocol {
+            config::Protocol::Http1 => Protocol::Http1,
+            config::Protocol::Http2 => Protocol::Http2,
+        },
         balance: balance(&service.balance),
         timeouts: Timeouts {
             connect: timeouts.connect.get(),

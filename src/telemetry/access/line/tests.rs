@@ -51,6 +51,7 @@ pub(in super::super) fn line() -> AccessLine<'static> {
         consumer: None,
         plan: None,
         status: 200,
+        grpc_status: None,
         decision: "admitted",
         observed: &[],
         observed_count: 0,
