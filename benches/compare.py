@@ -42,8 +42,9 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # no __pycache__ beside the sources
 import setups  # noqa: E402
+from loads import CONNECTIONS  # noqa: E402
 
-CONNECTIONS = 64
+VERSION_WORDS = {"varnishd": "-V", "openssl": "version", "h2load": "--version", "envoy": "--version"}
 SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 GATEWAY_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -193,13 +194,9 @@ def check_enforced(subject):
 
 
 def load(subject, seconds):
-    """Starts wrk on the load core; `finish` reads what it says."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-    if subject.script:
-        command += ["-s", str(subject.script)]
-    command.append(f"http://127.0.0.1:{subject.port}{subject.path}")
+    """Starts the load generator on the load core; `finish` reads what it says."""
     return subprocess.Popen(
-        command,
+        subject.load.command(subject, seconds),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -207,25 +204,28 @@ def load(subject, seconds):
     )
 
 
-def finish(subject, wrk):
-    output = wrk.communicate()[0]
-    found = re.search(r"(\d+) requests in", output)
-    if wrk.returncode or not found or int(found[1]) == 0 or "Non-2xx" in output or "Socket errors" in output:
+def finish(subject, generator):
+    try:
+        output = generator.communicate(timeout=60)[0]
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{subject.name}: {generator.args[0]} does not end") from None
+    if generator.returncode or not (requests := subject.load.requests(output)):
         raise Failed(f"{subject.name}: not every answer was 2xx:\n{output}")
-    return int(found[1])
+    subject.answered += requests
+    return requests
 
 
 def measure(subject, group, seconds, counter):
     """One round. `counter` counts instructions, or is a context that does nothing."""
     with counter:
         begin, cpu = time.monotonic(), cpu_seconds(group)
-        wrk = load(subject, seconds)
+        generator = load(subject, seconds)
         try:
             time.sleep(seconds / 2)
             resident = resident_bytes(group)
-            requests = finish(subject, wrk)
+            requests = finish(subject, generator)
         finally:
-            wrk.kill()
+            generator.kill()
         cpu, elapsed = cpu_seconds(group) - cpu, time.monotonic() - begin
     for log in subject.logs:
         os.truncate(log, 0)  # they would fill the disk in a long run
@@ -332,16 +332,15 @@ def print_figures(measured):
     return met
 
 
-def print_circumstances(arguments):
+def print_circumstances(arguments, programs=("nginx", "haproxy", "wrk")):
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     print(f"machine: {model[1] if model else platform.machine()}, {len(CORES)} cores, Linux {platform.release()}")
-    for command in (["nginx", "-v"], ["haproxy", "-v"], ["wrk", "-v"]):
-        if not shutil.which(command[0]):
-            continue
+    for program in filter(shutil.which, programs):
+        command = [program, VERSION_WORDS.get(program, "-v")]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        print(f"versions: {done.stdout.splitlines()[0]}")
+        print(f"versions: {done.stdout.strip().splitlines()[0]}")
     length = f"{arguments.rounds} of {arguments.seconds} s"
-    print(f"rounds: {length}; {CONNECTIONS} connections; profile {arguments.profile}")
+    print(f"rounds: {length}; wrk with {CONNECTIONS} connections; profile {arguments.profile}")
     print(f"load before: {os.getloadavg()[0]:.1f}\n")
     if len(CORES) == 1:
         print("only one core: gateway, wrk and origin share it. The CPU times hold, requests/s and busy do not.\n")

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+from loads import Wrk
+
 FAMILIES = ("tollgate", "bare", "nginx", "haproxy")
 CONSUMERS = 1000
 PLAIN_PATH = "/plain/item"
@@ -33,6 +35,14 @@ class Subject:
     script: Optional[Path] = None  # for wrk; only the full path has one
     logs: list = field(default_factory=list)
     admin_port: int = 0
+    ready_path: str = "/readyz"  # on the admin port: 200 once it serves
+    load: object = field(default_factory=Wrk)
+    scheme: str = "http"
+    answered: int = 0  # requests, in all rounds
+
+    @property
+    def url(self):
+        return f"{self.scheme}://127.0.0.1:{self.port}{self.path}"
 
     @property
     def slug(self):
@@ -40,16 +50,17 @@ class Subject:
 
 
 def build(families, profile):
-    """Runs cargo once for everything needed; the paths of (tollgate, bare_pingora)."""
+    """Runs cargo once for everything needed; the paths of (tollgate, bare_pingora, handshakes)."""
     root = Path(__file__).resolve().parent.parent
     wanted = {"tollgate": ["--bin", "tollgate"], "bare": ["--example", "bare_pingora"]}
+    wanted["handshakes"] = ["--example", "handshakes"]
     targets = [word for family in families for word in wanted.get(family, [])]
     if targets:
         subprocess.run(["cargo", "build", "--locked", "--profile", profile, *targets], cwd=root, check=True)
     command = ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"]
     metadata = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout if targets else "{}"
     directory = Path(json.loads(metadata).get("target_directory", root / "target")) / profile
-    return directory / "tollgate", directory / "examples" / "bare_pingora"
+    return directory / "tollgate", directory / "examples" / "bare_pingora", directory / "examples" / "handshakes"
 
 
 def free_port():
@@ -68,7 +79,7 @@ class Plan:
 
     def __init__(self, directory, binaries, gateway_core, load_core):
         self.directory = directory
-        self.tollgate, self.bare = binaries
+        self.tollgate, self.bare, self.handshakes = binaries
         self.core = gateway_core
         self.load_core = load_core
         self.keys = {consumer_key(number): f"consumer-{number}" for number in range(1, CONSUMERS + 1)}
@@ -120,6 +131,15 @@ class Plan:
 
     def log(self, name):
         return self.write(f"{name}.log", "")
+
+    def certificate(self):
+        """A self-signed certificate of `localhost` with a P-256 key, and the key."""
+        certificate, key = self.directory / "localhost.pem", self.directory / "localhost.key"
+        if not key.exists():
+            command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+            command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+            subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        return certificate, key
 
     def subject(self, family, job, port, command, log, admin_port=0):
         subject = Subject(f"{family} {job}", command, port, self.core, logs=[log], admin_port=admin_port)

@@ -1,12 +1,14 @@
 """What a feature costs: gateways that differ in it alone take turns under the same load, with one worker each.
 
 A bench names its sides and which two make a ratio; the rest is as in compare.py, which says how to read the columns.
-The last lines are the cost of one side divided by that of another, round by round, then the median.
+The last lines are the cost of one side divided by that of another, round by round, then the median. Where other
+gateways are among the sides, the first word of a side's name is its gateway; `--only tollgate,nginx` leaves out others.
 """
 
 import argparse
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -34,7 +36,7 @@ def side(plan, name, config, port, admin_port, path="/", script=None):
 
 def start(processes, one):
     group = processes.start(one.slug, one.command, one.core)
-    if compare.wait_ready(group, one.admin_port, "/readyz") is None:
+    if compare.wait_ready(group, one.admin_port, one.ready_path) is None:
         output = (processes.directory / f"{one.slug}.out").read_text(errors="replace")
         raise compare.Failed(f"{one.name} did not become ready; its output:\n{output[-2000:]}")
     compare.measure(one, group, 1, nullcontext())  # warms up, and fails unless every answer is 2xx
@@ -61,30 +63,49 @@ def take_turns(processes, subjects, arguments):
 
 def print_ratios(rounds, ratios, with_instructions):
     for ratio in ratios:
-        cost = median_ratio(rounds, ratio, "cpu_us")
+        if not {ratio.over, ratio.under} <= rounds.keys():
+            continue
+        cost, speed = median_ratio(rounds, ratio, "cpu_us"), median_ratio(rounds, ratio, "requests_per_second")
         aim = f", at most {ratio.aim} is the aim" if ratio.aim else ""
-        print(f"{ratio.over} / {ratio.under}: {cost:.2f} of the time{aim}", end="")
+        print(f"{ratio.over} / {ratio.under}: {cost:.2f} of the time{aim}; {speed:.2f} of the requests/s", end="")
         counted = f"; {median_ratio(rounds, ratio, 'instructions'):.2f} of the instructions" if with_instructions else ""
         print(counted)
 
 
-def run(description, sides, ratios, alone=None):
-    """The whole bench. `sides` makes the sides of a plan and the processes that they need started; `alone` measures them
-    in a further way at the end."""
+def parse(description, families):
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--profile", choices=["dist", "release"], default="dist", help="how cargo builds")
     parser.add_argument("--instructions", action="store_true", help="count them too, with perf")
+    if len(families) > 1:
+        parser.add_argument("--only", default=",".join(families), help="comma-separated, of: %(default)s")
     arguments = parser.parse_args()
+    arguments.families = getattr(arguments, "only", "tollgate").split(",")
+    if unknown := set(arguments.families) - families.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return arguments
+
+
+def run(description, sides, ratios, alone=None, families=None, needs=("nginx", "wrk"), examples=()):
+    """The whole bench. `sides` makes the sides of a plan and the processes that they need started; `alone` measures
+    them in a further way at the end. `families` are the gateways that it compares, each with its program, if there are
+    others than tollgate; `needs` the programs of every side, `examples` what cargo builds beside the gateway."""
+    families = families or {"tollgate": None}
+    arguments = parse(description, families)
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"  # where Debian puts nginx
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    binaries = setups.build(["tollgate"], arguments.profile)
-    compare.print_circumstances(arguments)
+    programs = list(dict.fromkeys([*needs, *filter(None, map(families.get, arguments.families))]))
+    if missing := [name for name in programs if not shutil.which(name)]:
+        raise compare.Failed(f"not installed: {', '.join(missing)}")
+    binaries = setups.build([*arguments.families, *examples], arguments.profile)
+    compare.print_circumstances(arguments, programs)
     with tempfile.TemporaryDirectory() as directory, compare.Processes(Path(directory)) as processes:
         plan = setups.Plan(Path(directory), binaries, compare.GATEWAY_CORE, compare.LOAD_CORE)
         compare.start_subject(processes, plan.origin())
         subjects = sides(plan, processes)
+        if len(families) > 1:
+            subjects = [one for one in subjects if one.name.split()[0] in arguments.families]
         rounds = take_turns(processes, subjects, arguments)
         compare.print_table(rounds, arguments.instructions)
         print()
@@ -93,10 +114,10 @@ def run(description, sides, ratios, alone=None):
             alone(subjects, arguments)
 
 
-def main(name, *arguments):
+def main(name, *arguments, **more):
     """`run` as a program."""
     try:
-        run(*arguments)
+        run(*arguments, **more)
     except (compare.Failed, subprocess.CalledProcessError) as failure:
         sys.exit(f"{name}: {failure}")
     except KeyboardInterrupt:
