@@ -25,6 +25,7 @@ fn line(headers: &HeaderMap) -> AccessLine<'_> {
         plan: Some("gold"),
         status: 200,
         decision: ADMITTED,
+        cache: None,
         observed: &[],
         observed_count: 0,
         refused_by: &[],

@@ -10,6 +10,7 @@
 
 mod authorisation;
 mod basic;
+mod cache;
 mod caller;
 mod damage;
 mod decode;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
 pub use basic::{Basic, Hidden, Password};
+pub use cache::{Cache, CacheStore, SetCookie};
 pub use caller::{ApiKey, Authenticator, Consumer, KeyHash, Plan};
 pub use decode::{Fault, decode};
 pub use forward_auth::ForwardAuth;
@@ -107,6 +109,9 @@ pub struct Config {
     /// keys of this file are known.
     #[serde(default)]
     pub store: Option<Store>,
+    /// The store of replies, for routes that have a `cache`.
+    #[serde(default)]
+    pub cache: CacheStore,
     /// The microservices behind the gateway.
     #[serde(default)]
     pub services: IndexMap<String, Service>,

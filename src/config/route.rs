@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authorisation::{Allow, Modes};
+use super::cache::Cache;
 use super::schema;
 use super::serving::AccessLines;
 use super::values::{self, Duration, FieldName, LimitBy, Parameters, Rate, Size};
@@ -170,6 +171,9 @@ pub struct Route {
     /// violates it is answered with 502.
     #[serde(default)]
     pub response_model: Option<Document>,
+    /// Which replies are stored and used again. Absent: none.
+    #[serde(default)]
+    pub cache: Option<Cache>,
     /// Documented success status.
     #[serde(default)]
     pub status_code: Option<u16>,

@@ -36,3 +36,5 @@ pub mod trace_context;
 pub mod rejection;
 
 pub mod websocket;
+
+pub mod cache;

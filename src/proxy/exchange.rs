@@ -17,6 +17,7 @@ use crate::store::shared::SharedPermit;
 use super::admit::Admission;
 use super::attempts::Attempts;
 use super::body::{Reservation, Slot};
+use super::cache::Course;
 use super::client::{Address, RequestId};
 use super::guard::{Entered, Watch};
 use super::reply::model::Hold;
@@ -70,6 +71,12 @@ pub struct Exchange {
     pub streamed: u64,
     /// Whether the process has sent it itself.
     pub is_pulse: bool,
+    /// What the cache does with it, on a route that has one.
+    pub cache: Option<Box<Course>>,
+    /// Whether it fetches for the cache, without a client.
+    pub is_refresh: bool,
+    /// Whether it is answered without its service.
+    pub is_answered: bool,
     /// Counts this request until it is logged.
     pub in_flight: Option<InFlight>,
 }
@@ -208,6 +215,9 @@ impl Exchange {
             target: None,
             streamed: 0,
             is_pulse: false,
+            cache: None,
+            is_refresh: false,
+            is_answered: false,
             in_flight: Some(in_flight),
         }
     }

@@ -107,6 +107,9 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     if let Some(handshake) = &admission.handshake {
         handshake.ask(headers);
     }
+    if let Some(course) = &exchange.cache {
+        course.ask(headers);
+    }
     request.uri = http::Uri::from_maybe_shared(admission.service_target.clone())
         .or_err(ErrorType::InternalError, "service path is no URI")?;
     Ok(())
@@ -181,6 +184,17 @@ impl Said {
             proto: headers.get(FORWARDED_PROTO).filter(|value| *value == "https").map(|_| "https"),
         }
     }
+}
+
+/// The hosts that a service is told of: the client's, and what a trusted proxy says that it was.
+pub fn hosts(headers: &HeaderMap, peer: Peer) -> [Option<&HeaderValue>; 2] {
+    let said = headers.get(FORWARDED_HOST).filter(|_| peer == Peer::Trusted);
+    [headers.get(HOST), said]
+}
+
+/// Whether the service is told that its client speaks TLS.
+pub fn is_https(headers: &HeaderMap, peer: Peer) -> bool {
+    peer == Peer::Trusted && headers.get(FORWARDED_PROTO).is_some_and(|proto| proto == "https")
 }
 
 fn add_forwarding(

@@ -24,6 +24,9 @@ pub trait Occasion: Clone + Send + Sync + 'static {
     /// Whether auth services may be asked who calls.
     fn may_ask(&self) -> bool;
 
+    /// Whether what others brought may be the answer.
+    fn may_cache(&self) -> bool;
+
     /// Leads the request to another place than its service's address.
     fn lead(&self, peer: &mut HttpPeer);
 
@@ -44,6 +47,10 @@ impl Occasion for Serving {
     }
 
     fn may_ask(&self) -> bool {
+        true
+    }
+
+    fn may_cache(&self) -> bool {
         true
     }
 

@@ -48,6 +48,9 @@ impl<O: Occasion> Proxy<O> {
         if !observed.is_empty() {
             metrics.observed(observed.iter().map(|violation| violation.kind.code()));
         }
+        if let (Some(course), Some(cached)) = (&exchange.cache, trail.route.as_ref().and_then(|it| it.cache.as_ref())) {
+            cached.metrics.answered(course.result);
+        }
         let service_time = service_time(exchange);
         if let Some(time) = service_time {
             metrics.served(time);
@@ -89,6 +92,7 @@ impl<O: Occasion> Proxy<O> {
                 status,
                 decision,
                 refused_by: &trail.refused_by,
+                cache: exchange.cache.as_ref().map(|course| course.result.label()),
                 observed: &told(observed),
                 observed_count: observed.len(),
                 would_refuse: &would_refuse(&trail.passed_over),

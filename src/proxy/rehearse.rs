@@ -156,6 +156,7 @@ impl Step {
             | Rejection::Contract(_) => Self::Contract,
             Rejection::ServiceDown
             | Rejection::ServiceBusy
+            | Rejection::NotCached
             | Rejection::ServiceTimeout
             | Rejection::ServiceReply
             | Rejection::BadReply
@@ -284,6 +285,10 @@ impl Occasion for Rehearsing {
     }
 
     fn may_ask(&self) -> bool {
+        false
+    }
+
+    fn may_cache(&self) -> bool {
         false
     }
 

@@ -12,6 +12,7 @@ use crate::store::Snapshot;
 use crate::telemetry::spans::SpanQueue;
 use crate::telemetry::{AccessLog, Telemetry};
 
+use super::cache::ReplyStore;
 use super::{
     AuthServices, Budget, Connections, Listening, Passwords, Pulse, SharedLimits, Successor, Tunnels, UploadDisk,
 };
@@ -46,6 +47,8 @@ pub struct State {
     pub passwords: Passwords,
     /// Connections to those who are asked who calls.
     pub auth_services: AuthServices,
+    /// Replies that are stored.
+    pub cache: ReplyStore,
     /// Open WebSockets.
     pub tunnels: Arc<Tunnels>,
     /// Where access lines go.
@@ -65,6 +68,7 @@ pub struct State {
 impl State {
     /// The state of a process that begins with this generation.
     pub fn new(gateway: Gateway, telemetry: Arc<Telemetry>, access: AccessLog) -> Self {
+        let cache = ReplyStore::new(gateway.cache_memory);
         Self {
             gateway: ArcSwap::from_pointee(gateway),
             stored_keys: None,
@@ -81,6 +85,7 @@ impl State {
             keys: Arc::default(),
             passwords: Passwords::default(),
             auth_services: AuthServices::default(),
+            cache,
             tunnels: Arc::default(),
             access,
             listeners: Vec::new(),

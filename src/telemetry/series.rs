@@ -14,7 +14,7 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::metrics::KEY_SET_RESULTS;
 use super::named::{
-    ASK_RESULTS, CHECK_RESULTS, PASSWORD_RESULTS, RETRY_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS,
+    ASK_RESULTS, CHECK_RESULTS, CacheResult, PASSWORD_RESULTS, RETRY_RESULTS, SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS,
     TARGET_STATES, WEBSOCKET_DIRECTIONS,
 };
 
@@ -33,6 +33,8 @@ pub struct Inventory {
     pub routed: Pairs,
     /// Routes that take WebSockets.
     pub websockets: Names,
+    /// Routes with a cache.
+    pub cached: Names,
     /// Routes whose contract is only observed.
     pub observed_contracts: Names,
     /// Conditions that are only observed, each with its route.
@@ -89,6 +91,7 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         "tollgate_route_info" => Bound::Pairs(["route", "service"], &of.routed),
         "tollgate_websocket_connections" => Bound::Each("route", &of.websockets, 1),
         "tollgate_websocket_bytes_total" => Bound::Each("route", &of.websockets, WEBSOCKET_DIRECTIONS.len()),
+        "tollgate_cache_requests_total" => Bound::Each("route", &of.cached, CacheResult::ALL.len()),
         "tollgate_contract_observed_total" => Bound::Each("route", &of.observed_contracts, 1),
         "tollgate_contract_observed_violations_total" => Bound::Each("route", &of.observed_contracts, of.violations),
         "tollgate_authorisation_observed_total" => Bound::Pairs(["route", "condition"], &of.observed_conditions),

@@ -3,6 +3,7 @@
 mod access;
 mod allow;
 mod body;
+mod cache;
 mod fields;
 mod limits;
 mod websocket;
@@ -109,6 +110,7 @@ impl RouteCompiler<'_> {
         self.warn_of_body(&methods, &body);
         self.refuse_patched_defaults(&methods);
         let websocket = self.websocket(&methods);
+        let cache = self.cache(&methods, access.as_ref());
         let template = template?;
         if let Ok(host) = &host {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);
@@ -151,6 +153,7 @@ impl RouteCompiler<'_> {
             response_headers,
             service_headers: if written.override_headers { ServiceHeaders::Pass } else { ServiceHeaders::Hide },
             response_model,
+            cache,
             access_lines: lines(written.access_log.unwrap_or(self.config.access_log.lines)),
             metrics: self.telemetry.route(&written.name),
         };

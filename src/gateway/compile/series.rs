@@ -49,6 +49,7 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
         routes: routes().map(|route| &*route.name).chain(beside).map(Into::into).collect(),
         routed: routes().map(|route| (route.name.clone(), route.service.name.clone())).collect(),
         websockets: named(routes().filter(|route| route.websocket.is_some())),
+        cached: named(routes().filter(|route| route.cache.is_some())),
         observed_contracts: named(routes().filter(|route| route.observes())),
         observed_conditions: observed_conditions(of.routes),
         // A limit of a plan holds on every route of its consumers.

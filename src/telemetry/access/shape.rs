@@ -55,6 +55,7 @@ pub enum Field {
     Plan,
     Status,
     Decision,
+    Cache,
     RefusedBy,
     Observed,
     WouldRefuse,

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
 use super::named::{
-    CHECK_RESULTS, LimitMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics,
+    CHECK_RESULTS, CacheMetrics, CacheResult, LimitMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics,
     WEBSOCKET_DIRECTIONS, WebsocketMetrics,
 };
 use super::outlet::Lost;
@@ -49,6 +49,14 @@ pub struct Telemetry {
     route_info: IntGaugeVec,
     websockets: IntGaugeVec,
     websocket_bytes: IntCounterVec,
+    cache_requests: IntCounterVec,
+    /// Bytes that stored replies take.
+    pub cache_bytes: IntGauge,
+    /// The most that they may take.
+    pub cache_bytes_limit: IntGauge,
+    /// Replies that are stored.
+    pub cache_objects: IntGauge,
+    cache_evictions: IntCounter,
     service_replies: IntCounterVec,
     service_failures: IntCounterVec,
     service_connect_failures: IntCounterVec,
@@ -189,6 +197,17 @@ impl Telemetry {
         let [received, sent] =
             WEBSOCKET_DIRECTIONS.map(|direction| self.websocket_bytes.with_label_values(&[route, direction]));
         WebsocketMetrics { open: self.websockets.with_label_values(&[route]), received, sent }
+    }
+
+    /// The metrics of a route's cache, to be kept with it.
+    pub fn cache(&self, route: &str) -> CacheMetrics {
+        let requests = CacheResult::ALL.map(|result| self.cache_requests.with_label_values(&[route, result.label()]));
+        CacheMetrics { requests }
+    }
+
+    /// Notes how many replies have had to leave the cache for others since the start.
+    pub fn cache_evictions(&self, total: u64) {
+        self.cache_evictions.inc_by(total.saturating_sub(self.cache_evictions.get()));
     }
 
     /// The metrics of one service, to be kept with it.

@@ -51,6 +51,7 @@ pub(in super::super) fn line() -> AccessLine<'static> {
         plan: None,
         status: 200,
         decision: "admitted",
+        cache: None,
         observed: &[],
         observed_count: 0,
         refused_by: &[],
