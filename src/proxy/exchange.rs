@@ -13,6 +13,7 @@ use crate::policy::authorise::Condition;
 use crate::policy::limit::headers::{self, Fields};
 use crate::policy::limit::{Granted, Permit, Refused};
 use crate::store::shared::SharedPermit;
+use crate::telemetry::CacheResult;
 
 use super::admit::Admission;
 use super::attempts::Attempts;
@@ -71,7 +72,9 @@ pub struct Exchange {
     pub streamed: u64,
     /// Whether the process has sent it itself.
     pub is_pulse: bool,
-    /// What the cache does with it, on a route that has one.
+    /// What the cache did with it, on a route that has one.
+    pub cached: Option<CacheResult>,
+    /// What the cache does with its reply, where it goes to its service.
     pub cache: Option<Box<Course>>,
     /// Whether it fetches for the cache, without a client.
     pub is_refresh: bool,
@@ -215,6 +218,7 @@ impl Exchange {
             target: None,
             streamed: 0,
             is_pulse: false,
+            cached: None,
             cache: None,
             is_refresh: false,
             is_answered: false,

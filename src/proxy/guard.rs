@@ -14,6 +14,7 @@
 //! A connection that has become a WebSocket is ended here too, see `tunnel`.
 
 mod connections;
+pub mod date;
 mod frames;
 mod patience;
 mod tunnel;
@@ -51,6 +52,7 @@ pub use tunnel::{Entered, Terms, Tunnels};
 pub use watch::Watch;
 
 use connections::Entry;
+use date::Dating;
 use frames::{CLOSE_CLIENT, CLOSE_SERVICE};
 use tunnel::{Ending, GOODBYE, Stage, Tunnel};
 use watch::Phase;
@@ -161,6 +163,8 @@ pub struct Guarded {
     timer: Option<Pin<Box<Sleep>>>,
     /// Where the connection has become a WebSocket.
     tunnel: Option<Box<Tunnel>>,
+    /// The date of an answer that is older than its request, until it is written.
+    dating: Option<Dating>,
     /// The client does not take what is written.
     stalled: bool,
     state: Arc<super::State>,
@@ -195,6 +199,7 @@ impl Guarded {
             due: Instant::now(),
             timer: None,
             tunnel: None,
+            dating: None,
             stalled: false,
             state,
             caller,
@@ -230,6 +235,21 @@ impl Guarded {
             self.stalled = true;
         } else if std::mem::take(&mut self.stalled) {
             self.watch.patience.restart();
+        }
+        written
+    }
+
+    /// Writes a header with the date of an answer that is older than its request.
+    fn poll_dated(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(date) = self.watch.take_date() {
+            self.dating = Some(Dating::new(date));
+        }
+        let dated = self.dating.as_mut().and_then(|dating| dating.dated(bytes));
+        let written = Pin::new(&mut self.io).poll_write(context, dated.as_deref().unwrap_or(bytes));
+        if let Poll::Ready(Ok(count)) = written
+            && self.dating.as_mut().is_some_and(|dating| dating.written(count))
+        {
+            self.dating = None;
         }
         written
     }
@@ -378,7 +398,10 @@ impl AsyncRead for Guarded {
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Some(mut tunnel) = self.settle() else {
-            let written = Pin::new(&mut self.io).poll_write(context, bytes);
+            let written = match self.watch.is_dated() || self.dating.is_some() {
+                true => self.poll_dated(context, bytes),
+                false => Pin::new(&mut self.io).poll_write(context, bytes),
+            };
             return self.taken(written);
         };
         let written = match tunnel.stage {

@@ -9,7 +9,7 @@ use pingora::proxy::Session;
 use crate::gateway::docs::LABEL;
 use crate::policy::contract::Violation;
 use crate::policy::rejection::{FORBIDDEN, QUOTA_EXCEEDED};
-use crate::telemetry::{ADMITTED, AccessLine, MAX_OBSERVED, Observed, WouldRefuse};
+use crate::telemetry::{ADMITTED, AccessLine, CacheResult, MAX_OBSERVED, Observed, WouldRefuse};
 
 use super::exchange::{Asked, Exchange, PassedOver};
 use super::guard::Entered;
@@ -48,8 +48,8 @@ impl<O: Occasion> Proxy<O> {
         if !observed.is_empty() {
             metrics.observed(observed.iter().map(|violation| violation.kind.code()));
         }
-        if let (Some(course), Some(cached)) = (&exchange.cache, trail.route.as_ref().and_then(|it| it.cache.as_ref())) {
-            cached.metrics.answered(course.result);
+        if let (Some(result), Some(cached)) = (exchange.cached, trail.route.as_ref().and_then(|it| it.cache.as_ref())) {
+            cached.metrics.answered(result);
         }
         let service_time = service_time(exchange);
         if let Some(time) = service_time {
@@ -92,7 +92,7 @@ impl<O: Occasion> Proxy<O> {
                 status,
                 decision,
                 refused_by: &trail.refused_by,
-                cache: exchange.cache.as_ref().map(|course| course.result.label()),
+                cache: exchange.cached.map(CacheResult::label),
                 observed: &told(observed),
                 observed_count: observed.len(),
                 would_refuse: &would_refuse(&trail.passed_over),

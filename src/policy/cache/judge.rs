@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{AGE, DATE, EXPIRES, ETAG, HeaderMap, LAST_MODIFIED, SET_COOKIE, VARY};
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 
 use super::date::date;
 use super::directives::{ReplyDirectives, seconds};
@@ -14,8 +14,6 @@ const HEURISTIC_SHARE: u32 = 10;
 
 /// The longest that this can be.
 const HEURISTIC_MOST: Duration = Duration::from_secs(24 * 60 * 60);
-
-const SET_COOKIE2: HeaderName = HeaderName::from_static("set-cookie2");
 
 /// What matters of the request that a reply is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,8 +83,7 @@ pub fn judge(rules: &Rules, asked: Asked, replied: &Replied<'_>) -> Result<Lasti
     if asked.authorized && !(said.public || said.must_revalidate || said.s_maxage.is_some()) {
         return Err(Refusal::Authorized);
     }
-    if rules.set_cookie == SetCookie::Refuse && (headers.contains_key(SET_COOKIE) || headers.contains_key(SET_COOKIE2))
-    {
+    if rules.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE) {
         return Err(Refusal::Cookies);
     }
     if headers.get_all(VARY).iter().any(|value| value.as_bytes().split(|&byte| byte == b',').any(|name| name.trim_ascii() == b"*")) {

@@ -49,7 +49,8 @@ pub struct Course {
 
 /// It was answered from the store.
 pub fn hit(fresh_left: i64) -> HeaderValue {
-    let mut text = String::from("tollgate; hit; ttl=");
+    let mut text = String::with_capacity(40);
+    text.push_str("tollgate; hit; ttl=");
     text.push_str(itoa::Buffer::new().format(fresh_left));
     value(text)
 }

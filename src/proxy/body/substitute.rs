@@ -107,7 +107,7 @@ struct Substituted {
 enum Real {
     Here(Box<ServerSession>),
     Away { request: RequestHeader, written: Box<ResponseHeader> },
-    /// On the way from one place to another.
+    /// Given back.
     Nowhere,
 }
 
@@ -134,9 +134,9 @@ impl Substituted {
                 None => Ok(()),
             };
         }
-        let Real::Here(mut real) = std::mem::replace(&mut self.real, Real::Nowhere) else { return Ok(()) };
-        let (request, written) = (real.req_header().clone(), Box::new(answer.header().clone()));
-        self.real = Real::Away { request, written };
+        let Some(real) = self.here() else { return Ok(()) };
+        let away = Real::Away { request: real.req_header().clone(), written: Box::new(answer.header().clone()) };
+        let Real::Here(mut real) = std::mem::replace(&mut self.real, away) else { return Ok(()) };
         let writes = tokio::spawn(async move {
             // A client that has left does not matter to those who share the reply; its session says that it has.
             let _ = answer.write(&mut real).await;
@@ -301,7 +301,7 @@ impl CustomSession for Substituted {
         match &self.real {
             Real::Here(real) => real.req_header(),
             Real::Away { request, .. } => request,
-            Real::Nowhere => unreachable!("a session is somewhere between two calls"),
+            Real::Nowhere => unreachable!("a session is given back by drop alone"),
         }
     }
 
@@ -309,7 +309,7 @@ impl CustomSession for Substituted {
         match &mut self.real {
             Real::Here(real) => real.req_header_mut(),
             Real::Away { request, .. } => request,
-            Real::Nowhere => unreachable!("a session is somewhere between two calls"),
+            Real::Nowhere => unreachable!("a session is given back by drop alone"),
         }
     }
 

@@ -67,8 +67,6 @@ const FAILURES: [u16; 4] = [500, 502, 503, 504];
 
 /// What the cache does with one request.
 pub struct Course {
-    /// For metrics and the access line.
-    pub result: CacheResult,
     /// Decides what the client gets, where the reply may be stored.
     pub relay: Option<Arc<Relay>>,
     why: Forwarded,
@@ -83,7 +81,6 @@ pub struct Course {
     path: Option<Arc<mark::Mark>>,
     /// Whether a client waits for an answer.
     for_client: bool,
-    collapsed: bool,
 }
 
 struct Stale {
@@ -103,9 +100,8 @@ pub enum Step {
 }
 
 impl Course {
-    fn new(result: CacheResult, why: Forwarded) -> Self {
+    fn new(why: Forwarded) -> Self {
         Self {
-            result,
             relay: None,
             why,
             primary: KeyBytes::new(),
@@ -114,7 +110,6 @@ impl Course {
             purges: 0,
             path: None,
             for_client: true,
-            collapsed: false,
         }
     }
 
@@ -128,7 +123,7 @@ impl Course {
 
     fn status(&self, replied: Option<StatusCode>, stored: bool) -> HeaderValue {
         let status = replied.map(|status| status.as_u16());
-        status::forwarded(status::Course { why: self.why, status, stored, collapsed: self.collapsed })
+        status::forwarded(status::Course { why: self.why, status, stored, collapsed: false })
     }
 
     /// Asks the service for what can be stored: the whole, or whether what is stored is still good.
@@ -175,25 +170,28 @@ pub async fn answer(
         false => RequestDirectives::default(),
     };
     if client.no_store || condition::is_for_the_service(&request.headers) {
-        exchange.cache = Some(Box::new(Course::new(CacheResult::Bypass, Forwarded::Bypass)));
-        return Ok(Step::Forward);
+        return Ok(pass(exchange, CacheResult::Bypass, Forwarded::Bypass));
     }
-    let primary = primary(cached, admission, exchange, request);
+    let mut key = primary(cached, admission, exchange, request);
+    let own = key.len();
     for _ in 0..MAX_WAITS {
-        let mut key = primary.clone();
+        key.truncate(own);
         let now = Instant::now();
         let (why, stale, apart) = match state.cache.find(&mut key, &session.req_header().headers) {
             Found::Reply(stored) => {
-                match stored.lasting.serve(&cached.rules, now.saturating_duration_since(stored.came), &client) {
+                let held = now.saturating_duration_since(stored.came);
+                match stored.lasting.serve(&cached.rules, held, &client) {
                     Use::Fresh => return hit(session, exchange, &stored, CacheResult::Hit, now).await,
                     Use::Stale => return hit(session, exchange, &stored, CacheResult::Stale, now).await,
                     Use::Refresh => {
-                        refresh::begin(state, session, exchange, admission, &stored, &primary, &key);
+                        refresh::begin(state, session, exchange, admission, &stored, (&key, own));
                         return hit(session, exchange, &stored, CacheResult::Stale, now).await;
                     }
                     Use::Validate { if_error } => {
-                        let is_fresh = stored.lasting.fresh_left(now.saturating_duration_since(stored.came)) > 0;
+                        let is_fresh = stored.lasting.fresh_left(held) > 0;
                         let why = if is_fresh { Forwarded::Request } else { Forwarded::Stale };
+                        // One failure does not stand in for another.
+                        let if_error = if_error && !FAILURES.contains(&stored.status.as_u16());
                         (why, Some(Stale { stored, if_error }), false)
                     }
                 }
@@ -205,30 +203,32 @@ pub async fn answer(
             return Ok(Step::Reject(Rejection::NotCached));
         }
         if session.req_header().method == Method::HEAD {
-            exchange.cache = Some(Box::new(Course::new(CacheResult::Miss, Forwarded::Method)));
-            return Ok(Step::Forward);
+            return Ok(pass(exchange, CacheResult::Miss, Forwarded::Method));
         }
         let awaited = match state.cache.fills.enter(&key) {
             Role::Lead(leader) => {
-                lead(state, session, exchange, why, stale, Some(leader), primary);
+                key.truncate(own);
+                lead(state, session, exchange, why, stale, leader, key);
                 return Ok(Step::Forward);
             }
             Role::Follow(_) if apart => break,
             Role::Follow(awaited) => awaited,
         };
+        let began = exchange.started.elapsed();
         match fill::outcome(awaited).await {
             Outcome::Stored(stored) if !stored.is_good() => break,
             Outcome::Stored(stored) if is_for(&stored, &session.req_header().headers) => {
-                let mut course = Course::new(CacheResult::Collapsed, why);
-                course.collapsed = true;
-                let status = course.status(None, false);
+                let status = status::forwarded(status::Course { why, status: None, stored: false, collapsed: true });
                 let request = session.req_header();
                 // What has begun to pass to others alone cannot be read from its beginning any more.
                 let Ok(answer) = serve::answer(&stored, request, exchange, &admission.route, status, Instant::now())
                 else {
                     break;
                 };
-                exchange.cache = Some(Box::new(course));
+                // The wait was for the service.
+                exchange.service.contacted = Some(began);
+                exchange.service.replied = Some(exchange.started.elapsed());
+                exchange.cached = Some(CacheResult::Collapsed);
                 answer.write(session.as_downstream_mut()).await?;
                 return Ok(Step::Answered);
             }
@@ -244,8 +244,14 @@ pub async fn answer(
         }
     }
     // By itself, and for nobody else.
-    exchange.cache = Some(Box::new(Course::new(CacheResult::Miss, Forwarded::UriMiss)));
-    Ok(Step::Forward)
+    Ok(pass(exchange, CacheResult::Miss, Forwarded::UriMiss))
+}
+
+/// Goes to the service for a reply that passes.
+fn pass(exchange: &mut Exchange, result: CacheResult, why: Forwarded) -> Step {
+    exchange.cached = Some(result);
+    exchange.cache = Some(Box::new(Course::new(why)));
+    Step::Forward
 }
 
 fn primary(cached: &CachedRoute, admission: &Admission, exchange: &Exchange, request: &Parts) -> KeyBytes {
@@ -276,7 +282,7 @@ async fn hit(
     let left = stored.lasting.fresh_left(now.saturating_duration_since(stored.came));
     let Some(route) = exchange.trail.route.clone() else { return Ok(Step::Forward) };
     let answer = serve::answer(stored, session.req_header(), exchange, &route, status::hit(left), now)?;
-    exchange.cache = Some(Box::new(Course::new(result, Forwarded::Bypass)));
+    exchange.cached = Some(result);
     answer.write(session.as_downstream_mut()).await?;
     Ok(Step::Answered)
 }
@@ -288,12 +294,13 @@ fn lead(
     exchange: &mut Exchange,
     why: Forwarded,
     stale: Option<Stale>,
-    leader: Option<Leader>,
+    leader: Leader,
     primary: KeyBytes,
 ) {
-    let mut course = Course::new(CacheResult::Miss, why);
+    exchange.cached = Some(CacheResult::Miss);
+    let mut course = Course::new(why);
     course.relay = Some(Arc::default());
-    course.leader = leader;
+    course.leader = Some(leader);
     course.stale = stale;
     course.primary = primary;
     course.purges = state.cache.purges();
@@ -323,14 +330,14 @@ fn decide(
     state: &Arc<State>,
     session: &Session,
     response: &ResponseHeader,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     route: &Arc<Route>,
     course: &mut Course,
 ) -> Result<()> {
     let (Some(relay), Some(cached)) = (course.relay.clone(), route.cache.as_deref()) else { return Ok(()) };
     let request: &Parts = session.req_header();
     let now = Instant::now();
-    let client = |course: &Course, stored: &Stored, status: HeaderValue| {
+    let client = |exchange: &Exchange, course: &Course, stored: &Stored, status: HeaderValue| {
         let answer = || serve::answer(stored, request, exchange, route, status, now);
         course.for_client.then(answer).transpose()
     };
@@ -345,14 +352,14 @@ fn decide(
                 error.set_retry(true);
                 return Err(error);
             };
-            relay.answer(client(course, &stored, course.status(Some(status), true))?);
-            course.result = CacheResult::Revalidated;
+            relay.answer(client(exchange, course, &stored, course.status(Some(status), true))?);
+            exchange.cached = Some(CacheResult::Revalidated);
             confirmed(state, &course.primary, &stored, course.leader.take(), course.purges);
             return Ok(());
         }
         if stale.if_error && FAILURES.contains(&status.as_u16()) {
-            relay.answer(client(course, &stale.stored, course.status(Some(status), false))?);
-            course.result = CacheResult::Stale;
+            relay.answer(client(exchange, course, &stale.stored, course.status(Some(status), false))?);
+            exchange.cached = Some(CacheResult::Stale);
             if let Some(leader) = course.leader.take() {
                 leader.tell(Outcome::Stored(Arc::clone(&stale.stored)));
             }
@@ -373,7 +380,7 @@ fn decide(
         course.relay = None;
         return Ok(());
     };
-    relay.answer(client(course, &keeping.stored, course.status(None, true))?);
+    relay.answer(client(exchange, course, &keeping.stored, course.status(None, true))?);
     relay.keep(keeping);
     Ok(())
 }
@@ -550,7 +557,7 @@ pub fn failed(session: &Session, exchange: &mut Exchange, rejection: &Rejection)
         serve::answer(&stale.stored, session.req_header(), exchange, &route, status, Instant::now()).ok()
     });
     if answer.is_some() {
-        course.result = CacheResult::Stale;
+        exchange.cached = Some(CacheResult::Stale);
     }
     course.relay = None;
     exchange.cache = Some(course);

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use pingora::proxy::Session;
 use pingora::proxy::subrequest::Ctx;
 
-use crate::gateway::{Gateway, Route};
+use crate::gateway::{Consumer, Gateway, Route};
 use crate::policy::cache::status::Forwarded;
-use crate::telemetry::CacheResult;
 
 use super::super::State;
 use super::super::admit::Admission;
@@ -28,7 +27,7 @@ pub struct Refresh {
     gateway: Arc<Gateway>,
     route: Arc<Route>,
     admission: Admission,
-    consumer: Option<Arc<crate::gateway::Consumer>>,
+    consumer: Option<Arc<Consumer>>,
     client: Address,
     peer_address: Address,
     peer: Peer,
@@ -47,8 +46,7 @@ pub(super) fn begin(
     exchange: &Exchange,
     admission: &Admission,
     stored: &Arc<Stored>,
-    primary: &KeyBytes,
-    key: &KeyBytes,
+    (key, own): (&KeyBytes, usize),
 ) {
     let Some(spawner) = &session.subrequest_spawner else { return };
     let Role::Lead(leader) = state.cache.fills.enter(key) else { return };
@@ -63,7 +61,7 @@ pub(super) fn begin(
         path_key: exchange.attempts.path_key,
         leader,
         stored: Arc::clone(stored),
-        primary: primary.clone(),
+        primary: KeyBytes::from_slice(&key[..own]),
         purges: state.cache.purges(),
         path: state.cache.paths.of(session.req_header().uri.path().as_bytes()),
     };
@@ -89,7 +87,7 @@ impl Refresh {
         exchange.admission = Some(self.admission);
         exchange.is_refresh = true;
         exchange.in_flight = None;
-        let mut course = Course::new(CacheResult::Miss, Forwarded::Stale);
+        let mut course = Course::new(Forwarded::Stale);
         course.relay = Some(Arc::default());
         course.leader = Some(self.leader);
         course.stale = Some(Stale { stored: self.stored, if_error: false });

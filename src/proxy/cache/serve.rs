@@ -1,10 +1,11 @@
 //! Answers from what is stored: their header, and their body while it may still be coming.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING,
 };
 use http::request::Parts;
@@ -17,6 +18,8 @@ use crate::gateway::Route;
 use crate::policy::cache::condition::{self, Part};
 
 use super::super::exchange::Exchange;
+use super::super::guard::Watch;
+use super::super::guard::date::{self, Date};
 use super::super::reply;
 use super::body::Reader;
 use super::stored::Stored;
@@ -35,6 +38,8 @@ pub struct Answer {
     left: Option<u64>,
     /// Its end cannot be told but by closing the connection.
     ends_connection: bool,
+    /// When the reply was made, and where that is written.
+    date: Option<(Date, Arc<Watch>)>,
 }
 
 /// The answer to a request from what is stored for it.
@@ -96,7 +101,8 @@ pub fn answer(
         true => Some(stored.body.read(from).ok_or_else(gone)?),
         false => None,
     };
-    Ok(Answer { header: ResponseHeader::from(parts), body, left, ends_connection })
+    let date = parts.headers.get(DATE).and_then(|date| date::of(date.as_bytes())).zip(exchange.watch.clone());
+    Ok(Answer { header: ResponseHeader::from(parts), body, left, ends_connection, date })
 }
 
 fn insert_range(headers: &mut HeaderMap, part: Option<(u64, u64)>, length: u64) {
@@ -132,7 +138,10 @@ impl Answer {
     }
 
     async fn write_on(self, session: &mut ServerSession) -> Result<()> {
-        let Self { mut header, body, mut left, ends_connection } = self;
+        let Self { mut header, body, mut left, ends_connection, date } = self;
+        if let Some((date, watch)) = date {
+            watch.set_date(date);
+        }
         if let Some(whole) = body.as_ref().and_then(Reader::whole)
             && header.remove_header(&TRANSFER_ENCODING).is_some()
         {

@@ -100,7 +100,6 @@ pub fn kept(headers: &HeaderMap, route: &Route) -> HeaderMap {
     }
     if route.cache.as_ref().is_some_and(|cache| cache.rules.set_cookie == SetCookie::Remove) {
         kept.remove(SET_COOKIE);
-        kept.remove("set-cookie2");
     }
     kept
 }
