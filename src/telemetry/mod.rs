@@ -22,6 +22,8 @@ pub use access::{
 };
 pub use log::{flush_log, install, log_level, lost_log_entries, set_log_format, set_log_level};
 pub use metrics::{DecidedBy, ReloadResult, Telemetry};
-pub use named::{CacheMetrics, CacheResult, LimitMetrics, RouteMetrics, ServiceMetrics, TARGET_STATES, WebsocketMetrics};
+pub use named::{
+    CacheMetrics, CacheResult, LimitMetrics, RouteMetrics, ServiceMetrics, TARGET_STATES, WebsocketMetrics,
+};
 pub use outlet::Lost;
 pub use series::{Inventory, Names, Pairs};

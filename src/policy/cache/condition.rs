@@ -119,7 +119,11 @@ mod tests {
             (&["if-none-match: \"b\""], &["etag: \"a\""], false),
             (&["if-none-match: \"a"], &["etag: \"a\""], false),
             (&["if-none-match: \"a\""], &[], false),
-            (&["if-none-match: \"b\"", &format!("if-modified-since: {tuesday}")], &["etag: \"a\"", &format!("last-modified: {monday}")], false),
+            (
+                &["if-none-match: \"b\"", &format!("if-modified-since: {tuesday}")],
+                &["etag: \"a\"", &format!("last-modified: {monday}")],
+                false,
+            ),
             (&[&format!("if-modified-since: {monday}")], &[&format!("last-modified: {monday}")], true),
             (&[&format!("if-modified-since: {monday}")], &[&format!("last-modified: {tuesday}")], false),
             (&["if-modified-since: yesterday"], &[&format!("last-modified: {monday}")], false),

@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn words_count_in_any_case_and_with_any_value() {
-        let said = ReplyDirectives::of(&fields(&["cache-control: No-StOrE, private=\"x, y\"", "cache-control: public"]));
+        let said =
+            ReplyDirectives::of(&fields(&["cache-control: No-StOrE, private=\"x, y\"", "cache-control: public"]));
         assert_eq!((said.no_store, said.private, said.public, said.no_cache), (true, true, true, false));
     }
 
@@ -174,17 +175,15 @@ mod tests {
         for (text, expected) in [
             ("no-cache", RequestDirectives { no_cache: true, ..Default::default() }),
             ("max-stale", RequestDirectives { max_stale: Some(MAX_SECONDS), ..Default::default() }),
-            ("max-stale=5, min-fresh=2", RequestDirectives {
-                max_stale: Some(5),
-                min_fresh: Some(2),
-                ..Default::default()
-            }),
+            (
+                "max-stale=5, min-fresh=2",
+                RequestDirectives { max_stale: Some(5), min_fresh: Some(2), ..Default::default() },
+            ),
             ("min-fresh=x", RequestDirectives { min_fresh: Some(MAX_SECONDS), ..Default::default() }),
-            ("only-if-cached, max-age=0", RequestDirectives {
-                only_if_cached: true,
-                max_age: Some(0),
-                ..Default::default()
-            }),
+            (
+                "only-if-cached, max-age=0",
+                RequestDirectives { only_if_cached: true, max_age: Some(0), ..Default::default() },
+            ),
         ] {
             assert_eq!(RequestDirectives::of(&fields(&[&format!("cache-control: {text}")])), expected, "{text}");
         }

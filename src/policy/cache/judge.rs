@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, DATE, EXPIRES, ETAG, HeaderMap, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::StatusCode;
+use http::header::{AGE, DATE, ETAG, EXPIRES, HeaderMap, LAST_MODIFIED, SET_COOKIE, VARY};
 
 use super::date::date;
 use super::directives::{ReplyDirectives, seconds};
@@ -86,7 +86,11 @@ pub fn judge(rules: &Rules, asked: Asked, replied: &Replied<'_>) -> Result<Lasti
     if rules.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE) {
         return Err(Refusal::Cookies);
     }
-    if headers.get_all(VARY).iter().any(|value| value.as_bytes().split(|&byte| byte == b',').any(|name| name.trim_ascii() == b"*")) {
+    if headers
+        .get_all(VARY)
+        .iter()
+        .any(|value| value.as_bytes().split(|&byte| byte == b',').any(|name| name.trim_ascii() == b"*"))
+    {
         return Err(Refusal::VariesOnAll);
     }
     let age = initial_age(replied);

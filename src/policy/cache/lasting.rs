@@ -83,7 +83,8 @@ impl Lasting {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         match self.fresh_for.checked_sub(held) {
             Some(left) => seconds(left),
-            None => -seconds(held - self.fresh_for),
+            // Not a moment too fresh.
+            None => -seconds(held - self.fresh_for).max(1),
         }
     }
 }

@@ -89,7 +89,10 @@ mod tests {
         for (course, expected) in [
             (course, "tollgate; fwd=uri-miss"),
             (Course { stored: true, ..course }, "tollgate; fwd=uri-miss; stored"),
-            (Course { why: Forwarded::Stale, status: Some(304), stored: true, ..course }, "tollgate; fwd=stale; fwd-status=304; stored"),
+            (
+                Course { why: Forwarded::Stale, status: Some(304), stored: true, ..course },
+                "tollgate; fwd=stale; fwd-status=304; stored",
+            ),
             (Course { why: Forwarded::VaryMiss, collapsed: true, ..course }, "tollgate; fwd=vary-miss; collapsed"),
             (Course { why: Forwarded::Bypass, ..course }, "tollgate; fwd=bypass"),
             (Course { why: Forwarded::Method, ..course }, "tollgate; fwd=method"),

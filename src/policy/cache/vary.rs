@@ -7,8 +7,7 @@ use http::header::{HeaderName, VARY};
 pub fn names(headers: &HeaderMap) -> Box<[HeaderName]> {
     let values = headers.get_all(VARY).iter();
     let listed = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    let mut names: Vec<HeaderName> =
-        listed.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
+    let mut names: Vec<HeaderName> = listed.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
     names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     names.dedup();
     names.into()

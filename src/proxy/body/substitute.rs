@@ -15,13 +15,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use parking_lot::Mutex;
-use pingora::{Error, Result};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session as CustomSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::{Digest, l4::socket::SocketAddr};
 use pingora::proxy::Session;
+use pingora::{Error, Result};
 use tokio::task::JoinHandle;
 
 use super::super::cache::{Answer, Next, Relay};
@@ -106,7 +106,10 @@ struct Substituted {
 /// The real session, or what is known of it.
 enum Real {
     Here(Box<ServerSession>),
-    Away { request: RequestHeader, written: Box<ResponseHeader> },
+    Away {
+        request: RequestHeader,
+        written: Box<ResponseHeader>,
+    },
     /// Given back.
     Nowhere,
 }

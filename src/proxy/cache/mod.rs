@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, HOST, HeaderMap, HeaderName, HeaderValue,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, HOST, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -563,4 +563,3 @@ pub fn failed(session: &Session, exchange: &mut Exchange, rejection: &Rejection)
     exchange.cache = Some(course);
     answer
 }
-

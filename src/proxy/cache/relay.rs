@@ -217,4 +217,3 @@ pub fn confirmed(state: &State, primary: &[u8], stored: &Arc<Stored>, leader: Op
         leader.tell(Outcome::Stored(Arc::clone(stored)));
     }
 }
-

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::StatusCode;
 use http::header::{
     AGE, CONNECTION, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE,
     TRANSFER_ENCODING,
 };
-use http::StatusCode;
 
 use crate::gateway::{Route, ServiceHeaders};
 use crate::policy::cache::{Lasting, SetCookie, tags};
@@ -77,8 +77,7 @@ impl Stored {
         const OWN: usize = 768;
         /// The same of a field.
         const FIELD: usize = 64;
-        let fields: usize =
-            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
+        let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
         let own = OWN + fields + self.selecting.len() + self.path.len() + self.route.len();
         self.body.length().unwrap_or_default() + own as u64
     }

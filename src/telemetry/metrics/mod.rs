@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
 use super::named::{
-    CHECK_RESULTS, CacheMetrics, CacheResult, LimitMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics,
-    WEBSOCKET_DIRECTIONS, WebsocketMetrics,
+    CHECK_RESULTS, CacheMetrics, CacheResult, LimitMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES,
+    SERVICE_REPLIES, ServiceMetrics, WEBSOCKET_DIRECTIONS, WebsocketMetrics,
 };
 use super::outlet::Lost;
 use super::series::{Families, Inventory};

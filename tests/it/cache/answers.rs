@@ -44,7 +44,9 @@ fn heads_parts_and_conditions_are_answered_from_the_store() {
 #[test]
 fn a_connection_goes_on_after_each_of_them() {
     let origin = numbered(|request, number| match request.path() {
-        "/a/chunked" => Reply::raw("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        "/a/chunked" => Reply::raw(
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ),
         "/a/empty" => Reply::raw("HTTP/1.1 204 -\r\ncache-control: max-age=60\r\n\r\n"),
         _ => reply("cache-control: max-age=60\r\netag: \"a\"\r\n", &number.to_string()),
     });

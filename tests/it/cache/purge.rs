@@ -20,7 +20,10 @@ fn purge(gateway: &Gateway, token: &str, wanted: &Value) -> (u16, Value) {
 fn by_route_path_prefix_and_tag() {
     let origin = numbered(|request, number| {
         let tag = request.path().rsplit('/').next().unwrap().to_owned();
-        reply(&format!("cache-control: max-age=60\r\ncache-tag: all, tag-{tag}\r\nsurrogate-key: s-{tag}\r\n"), &number.to_string())
+        reply(
+            &format!("cache-control: max-age=60\r\ncache-tag: all, tag-{tag}\r\nsurrogate-key: s-{tag}\r\n"),
+            &number.to_string(),
+        )
     });
     let gateway = start(&origin, &json!({ "respect": true }), &json!({}));
     let paths = ["/a/1", "/a/1?q=x", "/a/2", "/a/31"];

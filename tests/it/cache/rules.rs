@@ -22,8 +22,13 @@ fn a_fresh_reply_is_the_answer_to_what_asks_for_the_same() {
     assert_eq!(get(&gateway, "/a/1?q=x").text(), "3", "a declared parameter");
     assert_eq!(get(&gateway, "/a/1?other=x").text(), "1", "one that does not reach the service");
     assert_eq!(origin.take().len(), 3);
-    assert!(eventually(|| metric(&gateway, "tollgate_cache_requests_total{result=\"hit\",route=\"cached\"}").as_deref() == Some("2")));
-    assert_eq!(metric(&gateway, "tollgate_cache_requests_total{result=\"miss\",route=\"cached\"}").as_deref(), Some("3"));
+    assert!(eventually(|| metric(&gateway, "tollgate_cache_requests_total{result=\"hit\",route=\"cached\"}")
+        .as_deref()
+        == Some("2")));
+    assert_eq!(
+        metric(&gateway, "tollgate_cache_requests_total{result=\"miss\",route=\"cached\"}").as_deref(),
+        Some("3")
+    );
     assert_eq!(metric(&gateway, "tollgate_cache_objects").as_deref(), Some("3"));
     assert!(gateway.printed(|line| line.contains("\"cache\":\"hit\"")).is_some());
 }
@@ -41,7 +46,8 @@ fn the_configuration_may_say_how_long() {
     for (path, stored) in
         [("/a/1", true), ("/a/none", false), ("/a/own", false), ("/a/cookie", false), ("/a/missing", false)]
     {
-        let (first, second) = (get(&gateway, path).text(), send(&gateway, "GET", path, &[("cache-control", "no-cache")]).text());
+        let (first, second) =
+            (get(&gateway, path).text(), send(&gateway, "GET", path, &[("cache-control", "no-cache")]).text());
         assert_eq!(first == second, stored, "{path}");
     }
     let gateway = start(&origin, &json!({ "ttl": "60s", "set_cookie": "remove" }), &json!({}));
@@ -53,7 +59,9 @@ fn the_configuration_may_say_how_long() {
 #[test]
 fn a_stale_reply_is_confirmed_by_its_service_and_the_connection_is_kept() {
     let origin = numbered(|request, number| match request.values("if-none-match")[..] {
-        [b"\"a\""] => Reply::raw(format!("HTTP/1.1 304 -\r\netag: \"a\"\r\nx-number: {number}\r\ncache-control: max-age=60\r\n\r\n")),
+        [b"\"a\""] => Reply::raw(format!(
+            "HTTP/1.1 304 -\r\netag: \"a\"\r\nx-number: {number}\r\ncache-control: max-age=60\r\n\r\n"
+        )),
         _ => reply("cache-control: no-cache\r\netag: \"a\"\r\nx-number: 1\r\n", "body"),
     });
     let gateway = start(&origin, &json!({ "respect": true }), &json!({}));

@@ -107,12 +107,13 @@ fn of_passwords() {
 #[test]
 fn of_callers_whom_an_auth_service_knows() {
     let auth = Origin::start(|request| {
-        let who = request.values("x-session").first().map(|it| String::from_utf8_lossy(it).into_owned()).unwrap_or_default();
+        let who =
+            request.values("x-session").first().map(|it| String::from_utf8_lossy(it).into_owned()).unwrap_or_default();
         Reply::raw(format!("HTTP/1.1 200 OK\r\nx-user: {who}\r\ncontent-length: 0\r\n\r\n"))
     });
     let origin = personal();
     let authenticators = json!({ "sso": { "forward_auth": {
-        "url": format!("http://{}/verify", auth.address()), "consumer_header": "x-user",
+        "url": format!("http://{}/verify", auth.address()), "consumer_header": "x-user", "request_headers": ["x-session"],
     } } });
     let gateway = Gateway::start(&config(&origin, &json!(["sso"]), &authenticators, &json!({ "ttl": "60s" })));
     each_has_its_own(&gateway, ("x-session", "alice"), ("x-session", "bob"));
