@@ -402,6 +402,11 @@ impl AsyncWrite for Guarded {
                 true => self.poll_dated(context, bytes),
                 false => Pin::new(&mut self.io).poll_write(context, bytes),
             };
+            if self.watch.is_eager() && matches!(written, Poll::Ready(Ok(_))) {
+                // pingora keeps up to a packet of a body whose length is known until there is more; more may take long.
+                // What cannot be sent now goes with the next write.
+                let _ = Pin::new(&mut self.io).poll_flush(context);
+            }
             return self.taken(written);
         };
         let written = match tunnel.stage {

@@ -38,8 +38,10 @@ pub struct Answer {
     left: Option<u64>,
     /// Its end cannot be told but by closing the connection.
     ends_connection: bool,
-    /// When the reply was made, and where that is written.
-    date: Option<(Date, Arc<Watch>)>,
+    /// When the reply was made.
+    date: Option<Date>,
+    /// The client's connection.
+    watch: Option<Arc<Watch>>,
 }
 
 /// The answer to a request from what is stored for it.
@@ -101,8 +103,9 @@ pub fn answer(
         true => Some(stored.body.read(from).ok_or_else(gone)?),
         false => None,
     };
-    let date = parts.headers.get(DATE).and_then(|date| date::of(date.as_bytes())).zip(exchange.watch.clone());
-    Ok(Answer { header: ResponseHeader::from(parts), body, left, ends_connection, date })
+    let date = parts.headers.get(DATE).and_then(|date| date::of(date.as_bytes()));
+    let watch = exchange.watch.clone();
+    Ok(Answer { header: ResponseHeader::from(parts), body, left, ends_connection, date, watch })
 }
 
 fn insert_range(headers: &mut HeaderMap, part: Option<(u64, u64)>, length: u64) {
@@ -130,7 +133,15 @@ impl Answer {
     /// # Errors
     /// When the client cannot be written to, or the body breaks off. The connection ends then.
     pub async fn write(self, session: &mut ServerSession) -> Result<()> {
+        let watch = self.watch.clone();
+        let comes = self.body.as_ref().is_some_and(|body| body.whole().is_none());
+        if let Some(watch) = watch.as_ref().filter(|_| comes) {
+            watch.send_at_once(true);
+        }
         let written = self.write_on(session).await;
+        if let Some(watch) = watch.filter(|_| comes) {
+            watch.send_at_once(false);
+        }
         if written.is_err() {
             session.set_keepalive(None);
         }
@@ -138,8 +149,8 @@ impl Answer {
     }
 
     async fn write_on(self, session: &mut ServerSession) -> Result<()> {
-        let Self { mut header, body, mut left, ends_connection, date } = self;
-        if let Some((date, watch)) = date {
+        let Self { mut header, body, mut left, ends_connection, date, watch } = self;
+        if let (Some(date), Some(watch)) = (date, watch) {
             watch.set_date(date);
         }
         if let Some(whole) = body.as_ref().and_then(Reader::whole)

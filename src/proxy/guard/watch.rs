@@ -40,6 +40,8 @@ pub struct Watch {
     /// Why a WebSocket ends, once it does.
     ending: AtomicU8,
     tunnel: Mutex<Waiting>,
+    /// Whether what is written is sent at once, however little it is.
+    is_eager: AtomicBool,
     /// Whether the next header has a date of its own.
     is_dated: AtomicBool,
     date: Mutex<Option<Date>>,
@@ -60,6 +62,7 @@ impl Default for Watch {
             patience: Patience::new(),
             ending: AtomicU8::default(),
             tunnel: Mutex::default(),
+            is_eager: AtomicBool::new(false),
             is_dated: AtomicBool::new(false),
             date: Mutex::default(),
         }
@@ -110,6 +113,16 @@ impl Watch {
         if let Some(waker) = self.tunnel.lock().waker.take() {
             waker.wake();
         }
+    }
+
+    /// From now on what is written is sent at once, or no longer.
+    pub fn send_at_once(&self, at_once: bool) {
+        self.is_eager.store(at_once, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub fn is_eager(&self) -> bool {
+        self.is_eager.load(Ordering::Acquire)
     }
 
     /// The header that is written next has this date.
