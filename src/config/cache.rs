@@ -21,7 +21,7 @@ impl Default for CacheStore {
 }
 
 /// How a route's replies are cached: exactly one of `ttl` and `respect`.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("oneOf" = schema::exactly_one(&["ttl", "respect"])))]
 pub struct Cache {
@@ -34,26 +34,12 @@ pub struct Cache {
     pub stale_while_revalidate: Option<Duration>,
     /// How long after that a reply is still used when the service fails. What the reply says itself comes first.
     pub stale_if_error: Option<Duration>,
-    /// Largest body that is stored.
-    pub max_object: Size,
+    /// Largest body that is stored. Default 1MiB, or less where the store is small.
+    pub max_object: Option<Size>,
     /// `true`: all consumers get the same replies. Absent: each its own, on a route that asks who calls.
     pub shared: bool,
     /// What becomes of replies that set cookies.
     pub set_cookie: SetCookie,
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self {
-            ttl: None,
-            respect: false,
-            stale_while_revalidate: None,
-            stale_if_error: None,
-            max_object: Size::from_kib(1024),
-            shared: false,
-            set_cookie: SetCookie::Refuse,
-        }
-    }
 }
 
 /// What becomes of replies that set cookies.

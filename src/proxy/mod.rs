@@ -1,8 +1,8 @@
 //! The only place that knows pingora's `Session`.
 //!
 //! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, `body` reads,
-//! `forward` writes the request that the service gets, `reply` its answer, `answer` what the gateway answers
-//! itself, `exchange` remembers, `record` and `trace` tell of it. The connection below is watched by `guard`.
+//! `forward` writes the request that the service gets, `reply` its answer, `cache` stores it for others, `answer` is what
+//! the gateway answers itself, `exchange` remembers, `record` and `trace` tell of it. The connection below is watched by `guard`.
 //!
 //! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
 //! admission has nowhere to go.
@@ -106,7 +106,7 @@ impl<O: Occasion> Proxy<O> {
         let upgrades = request.envelope.upgrades();
         let decision = admit::admit_on(&self.occasion, &self.state, &request, exchange).await;
         let decision = match decision {
-            Ok(Decision::Forward(admission)) => match self.from_cache(session, exchange, admission).await? {
+            Ok(Decision::Forward(admission)) => match self.look_up(session, exchange, admission).await? {
                 Some(decision) => decision,
                 None => return Ok(None),
             },
@@ -158,7 +158,7 @@ impl<O: Occasion> Proxy<O> {
     }
 
     /// Looks for an answer among what is stored, on a route with a cache. `None` when the request has it.
-    async fn from_cache(
+    async fn look_up(
         &self,
         session: &mut Session,
         exchange: &mut Exchange,

@@ -107,7 +107,7 @@ struct Substituted {
 enum Real {
     Here(Box<ServerSession>),
     Away {
-        request: RequestHeader,
+        request: Box<RequestHeader>,
         written: Box<ResponseHeader>,
     },
     /// Given back.
@@ -138,7 +138,8 @@ impl Substituted {
             };
         }
         let Some(real) = self.here() else { return Ok(()) };
-        let away = Real::Away { request: real.req_header().clone(), written: Box::new(answer.header().clone()) };
+        let away =
+            Real::Away { request: Box::new(real.req_header().clone()), written: Box::new(answer.header().clone()) };
         let Real::Here(mut real) = std::mem::replace(&mut self.real, away) else { return Ok(()) };
         let writes = tokio::spawn(async move {
             // A client that has left does not matter to those who share the reply; its session says that it has.

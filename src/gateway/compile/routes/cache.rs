@@ -16,6 +16,9 @@ use super::RouteCompiler;
 /// The store keeps its replies in so many places, of which a reply can take a part only.
 const SHARE_OF_STORE: u64 = 32;
 
+/// Largest body that is stored where the route does not say another, in bytes.
+const MAX_OBJECT: u64 = 1 << 20;
+
 impl RouteCompiler<'_> {
     pub(super) fn cache(&mut self, methods: &[Method], access: Option<&Access>) -> Option<Box<CachedRoute>> {
         let written = self.written.cache.as_ref()?;
@@ -35,11 +38,12 @@ impl RouteCompiler<'_> {
         }
         let memory = config::Place::root().key("cache").key("memory");
         let most = self.config.cache.memory.bytes() / SHARE_OF_STORE;
-        if written.max_object.bytes() > most {
+        let max_object = written.max_object.map_or(MAX_OBJECT.min(most), config::Size::bytes);
+        if max_object > most {
             self.report
                 .error(place.clone().key("max_object"), format!("the store takes replies of at most {most} bytes"))
                 .given(memory)
-                .help(format!("a {SHARE_OF_STORE}th of the `memory` of `cache`, which holds those of all routes"));
+                .help("a 32nd of the `memory` of `cache`, which holds those of all routes");
         }
         let freshness = match (written.ttl, written.respect) {
             (Some(ttl), false) => Freshness::Fixed(ttl.get()),
@@ -62,7 +66,7 @@ impl RouteCompiler<'_> {
             freshness,
             stale_while_revalidate: time(written.stale_while_revalidate),
             stale_if_error: time(written.stale_if_error),
-            max_object: written.max_object.bytes(),
+            max_object,
             set_cookie: match written.set_cookie {
                 config::SetCookie::Refuse => SetCookie::Refuse,
                 config::SetCookie::Remove => SetCookie::Remove,
