@@ -27,6 +27,7 @@ fn line(headers: &HeaderMap) -> AccessLine<'_> {
         status: 200,
         grpc_status: None,
         decision: ADMITTED,
+        cache: None,
         observed: &[],
         observed_count: 0,
         refused_by: &[],

@@ -9,7 +9,7 @@
 //! # What a request goes through
 //!
 //! ```text
-//! accept → guard → limits of header, URI, path → match → authenticate → authorise → limits → contract → service → headers → log
+//! accept → guard → limits of header, URI, path → match → authenticate → authorise → limits → contract → cache → service → headers → log
 //! ```
 //!
 //! [`proxy::admit`] holds the middle of it on one screen. Everything up to the contract, with the whole body where the
@@ -33,7 +33,7 @@
 //!    the store has its own, is read once, and is understood by the request's generation.
 //! 3. A generation is built completely before it is published; a bad file changes nothing and is reported with its
 //!    line.
-//! 4. Limit counters, published key sets and connection pools belong to the process: a reload keeps them for what did not
+//! 4. Limit counters, stored replies, published key sets and connection pools belong to the process: a reload keeps them for what did not
 //!    change. Limit counters go over to the process that takes over; quotas outlive all of them where there is a store,
 //!    and all counters where many gateways share one.
 //! 5. Nothing that a request or a configuration can contain makes the process panic.

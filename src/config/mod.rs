@@ -10,6 +10,7 @@
 
 mod authorisation;
 mod basic;
+mod cache;
 mod caller;
 mod compression;
 mod cors;
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use authorisation::{Allow, ClaimValue, Conditions, Modes};
 pub use basic::{Basic, Hidden, Password};
+pub use cache::{Cache, CacheStore, SetCookie};
 pub use caller::{ApiKey, Authenticator, Certificate, ClientCertificate, Consumer, KeyHash, Plan};
 pub use compression::{Coding, Compressing, CompressingRules, Level};
 pub use cors::{Cors, CorsRules};
@@ -119,6 +121,9 @@ pub struct Config {
     /// keys of this file are known.
     #[serde(default)]
     pub store: Option<Store>,
+    /// The store of replies, for routes that have a `cache`.
+    #[serde(default)]
+    pub cache: CacheStore,
     /// How names of services become addresses.
     #[serde(default)]
     pub resolver: Resolver,

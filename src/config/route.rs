@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authorisation::{Allow, Modes};
+use super::cache::Cache;
 use super::compression::Compressing;
 use super::cors::Cors;
 use super::mirror::Mirror;
@@ -189,6 +190,9 @@ pub struct Route {
     /// violates it is answered with 502.
     #[serde(default)]
     pub response_model: Option<Document>,
+    /// Which replies are stored and used again. Absent: none.
+    #[serde(default)]
+    pub cache: Option<Cache>,
     /// Documented success status.
     #[serde(default)]
     pub status_code: Option<u16>,

@@ -215,6 +215,8 @@ pub enum AccessField {
     GrpcStatus,
     /// `admitted`, `observed`, or why it was refused.
     Decision,
+    /// What the cache did with it.
+    Cache,
     /// The limits that refused it.
     RefusedBy,
     /// Violations that passed, and how many.

@@ -34,6 +34,7 @@ use ipnet::IpNet;
 
 use crate::policy::authenticate::{KeyPlace, Keyring, Part};
 use crate::policy::authorise::{Authorisation, Caller, Condition};
+use crate::policy::cache::Rules;
 use crate::policy::coding::Compression;
 use crate::policy::contract::{Contract, ReplyModel};
 use crate::policy::cors::Cors;
@@ -44,7 +45,7 @@ use crate::policy::mode::{Mode, Modes};
 use crate::policy::rejection::Format;
 use crate::policy::token::claim;
 use crate::policy::websocket::Origins;
-use crate::telemetry::{Inventory, Lines, MirrorMetrics, RouteMetrics, Shape, WebsocketMetrics};
+use crate::telemetry::{CacheMetrics, Inventory, Lines, MirrorMetrics, RouteMetrics, Shape, WebsocketMetrics};
 
 pub use compile::{Resolve, Surroundings, compile, judge, openapi};
 pub use limit_counters::LimitCounters;
@@ -97,6 +98,10 @@ pub struct Gateway {
     pub consumers: IndexMap<String, Arc<Consumer>>,
     /// All plans by name.
     pub plans: IndexMap<String, Arc<Plan>>,
+    /// What stored replies of all routes may take, in bytes.
+    pub cache_memory: u64,
+    /// Whether some route may use stale replies while they are fetched anew.
+    pub refreshes: bool,
     /// Finds the route of a request.
     pub router: Router<Arc<Route>>,
     /// All routes, in the order of the file.
@@ -263,6 +268,8 @@ pub struct Route {
     pub service_headers: ServiceHeaders,
     /// What a successful JSON reply must be.
     pub response_model: Option<ReplyModel>,
+    /// How its replies are cached, where they are.
+    pub cache: Option<Box<CachedRoute>>,
     /// Which of its requests have an access line.
     pub access_lines: Lines,
     /// Its metrics.
@@ -303,6 +310,31 @@ pub struct Mirror {
     pub millionths: u32,
     /// What becomes of the copies.
     pub metrics: MirrorMetrics,
+}
+
+/// How a route's replies are cached.
+#[derive(Debug)]
+pub struct CachedRoute {
+    /// Which are, and for how long.
+    pub rules: Rules,
+    /// What sets requests apart besides what they ask for.
+    pub keyed: Keyed,
+    /// Stands for everything in the configuration that a reply of this route depends on: what was stored under another
+    /// one is never used.
+    pub fingerprint: [u8; 16],
+    /// Their metrics.
+    pub metrics: CacheMetrics,
+}
+
+/// What sets requests apart besides what they ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keyed {
+    /// Who calls.
+    pub consumer: bool,
+    /// The client's `Authorization`, which reaches the service.
+    pub authorization: bool,
+    /// The client's cookies, which reach the service.
+    pub cookies: bool,
 }
 
 /// How a route takes WebSockets.

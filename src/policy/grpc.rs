@@ -135,6 +135,7 @@ pub fn code(rejection: &Rejection) -> Code {
         | Rejection::UploadDisk
         | Rejection::ServiceDown
         | Rejection::ServiceBusy
+        | Rejection::NotCached
         | Rejection::ServiceReply => Code::Unavailable,
         Rejection::CredentialMissing(_)
         | Rejection::CredentialUnknown(_)

@@ -42,3 +42,5 @@ pub mod rejection;
 pub mod grpc;
 
 pub mod websocket;
+
+pub mod cache;

@@ -45,7 +45,7 @@ pub const CLIENT_LEFT: &str = "client-left";
 pub const REDIRECTED: &str = "redirected";
 
 /// How many reasons there are: the codes of [`Rejection`], [`CLIENT_LEFT`] and [`REDIRECTED`].
-pub const REASONS: usize = 43;
+pub const REASONS: usize = 44;
 
 /// Why a request ends here.
 #[derive(Debug)]
@@ -116,6 +116,8 @@ pub enum Rejection {
     ServiceDown,
     /// The service works on as many requests as it may.
     ServiceBusy,
+    /// The client wants only what is stored, and nothing is.
+    NotCached,
     /// The service did not answer in time.
     ServiceTimeout,
     /// The service's reply is not HTTP, or broke off.
@@ -186,7 +188,7 @@ impl Rejection {
             Self::ServiceReply | Self::BadReply => 502,
             Self::ServiceDown | Self::ServiceBusy | Self::BodyMemory | Self::UploadDisk => 503,
             Self::KeysUnavailable | Self::PasswordsBusy | Self::AuthUnavailable | Self::LimitsUnavailable => 503,
-            Self::ServiceTimeout => 504,
+            Self::ServiceTimeout | Self::NotCached => 504,
         }
     }
 
@@ -230,6 +232,7 @@ impl Rejection {
             Self::Contract(_) => "contract-violated",
             Self::ServiceDown => "service-unavailable",
             Self::ServiceBusy => "service-busy",
+            Self::NotCached => "not-cached",
             Self::ServiceTimeout => "service-timeout",
             Self::ServiceReply => "service-reply",
             Self::BadReply => "bad-reply",
@@ -279,6 +282,7 @@ impl Rejection {
             Self::Contract(_) => "The request does not fit the contract of this route.",
             Self::ServiceDown => "The service cannot be reached.",
             Self::ServiceBusy => "The service has too much to do; try again.",
+            Self::NotCached => "Nothing is stored that could answer this, and the service is not to be asked.",
             Self::ServiceTimeout => "The service did not answer in time.",
             Self::ServiceReply => "The service's reply could not be used.",
             Self::BadReply => "The service's reply does not fit what this route promises.",
@@ -332,6 +336,7 @@ impl Rejection {
             | Self::Multipart(_)
             | Self::Contract(_)
             | Self::ServiceDown
+            | Self::NotCached
             | Self::ServiceTimeout
             | Self::ServiceReply
             | Self::BadReply

@@ -80,6 +80,21 @@ pub struct Admission {
     _evidence: Evidence,
 }
 
+impl Admission {
+    /// The same for a request that fetches once more what this one was for. It has no body, as this one has none.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            route: Arc::clone(&self.route),
+            service_target: self.service_target.clone(),
+            fields: self.fields.clone(),
+            body: AdmittedBody::None,
+            handshake: None,
+            observed: Violations::new(),
+            _evidence: Evidence(()),
+        }
+    }
+}
+
 /// Cannot be made outside this file.
 struct Evidence(());
 
@@ -237,8 +252,10 @@ pub(super) async fn admit_on(
     let route = settled(route, exchange);
     let path_key = route.path_key.and_then(|index| found.captures.get(index));
     exchange.attempts.path_key = path_key.map(|value| hash(decode_segment(value).as_bytes()));
-    // Before limits: a request that its service has no place for spends none.
-    queue::check_room(&route.service)?;
+    // Before limits: a request that its service has no place for spends none. One that may not need its service does.
+    if route.cache.is_none() {
+        queue::check_room(&route.service)?;
+    }
     let began = exchange.step_begins().filter(|_| state.shared.is_some());
     let held = limit(state, route, exchange, &parts.headers, now).await;
     exchange.step_over(Step::Limit, began);

@@ -27,6 +27,7 @@ use crate::policy::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::policy::rejection::X_REQUEST_ID;
 use crate::policy::trace_context::TRACEPARENT;
 
+use super::client::scheme;
 use super::exchange::{Exchange, Peer};
 use super::trace::Step;
 
@@ -185,7 +186,7 @@ fn question(
         }
     }
     let said = |name: &HeaderName| parts.headers.get(name).filter(|_| exchange.peer == Peer::Trusted);
-    let proto = if said(&FORWARDED_PROTO).is_some_and(|proto| *proto == "https") { "https" } else { "http" };
+    let proto = scheme(&parts.headers, exchange);
     question.insert_header(FORWARDED_METHOD, parts.method.as_str())?;
     question.insert_header(FORWARDED_PROTO, proto)?;
     if let Some(host) = said(&FORWARDED_HOST).or_else(|| parts.headers.get(HOST)) {

@@ -28,7 +28,7 @@ use pingora::{Error, ErrorType};
 use crate::policy::rejection::{Malformed, Rejection};
 
 pub use spool::{SpooledBody, UploadDisk};
-pub use substitute::{Slot, Substitute, of_stream, swap_in, swap_out};
+pub use substitute::{Deciding, Slot, Substitute, of_stream, swap_in, swap_out};
 pub use upload::{Store, Upload, fresh_boundary, read_form};
 
 /// The bytes that bodies under check take, all requests together: in memory, or on disk.

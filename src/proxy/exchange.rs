@@ -15,10 +15,12 @@ use crate::policy::grpc::Call;
 use crate::policy::limit::headers::{self, Fields};
 use crate::policy::limit::{Granted, Permit, Refused};
 use crate::store::shared::SharedPermit;
+use crate::telemetry::CacheResult;
 
 use super::admit::Admission;
 use super::attempts::Attempts;
 use super::body::{Reservation, Slot};
+use super::cache::Course;
 use super::client::{Address, RequestId};
 use super::guard::{Entered, Watch};
 use super::reply::compress::Compressor;
@@ -82,6 +84,14 @@ pub struct Exchange {
     pub streamed: u64,
     /// Whether the process has sent it itself.
     pub is_pulse: bool,
+    /// What the cache did with it, on a route that has one.
+    pub cached: Option<CacheResult>,
+    /// What the cache does with its reply, where it goes to its service.
+    pub cache: Option<Box<Course>>,
+    /// Whether it fetches for the cache, without a client.
+    pub is_refresh: bool,
+    /// Whether it is answered without its service.
+    pub is_answered: bool,
     /// Counts this request until it is logged.
     pub in_flight: Option<InFlight>,
 }
@@ -229,6 +239,10 @@ impl Exchange {
             target: None,
             streamed: 0,
             is_pulse: false,
+            cached: None,
+            cache: None,
+            is_refresh: false,
+            is_answered: false,
             in_flight: Some(in_flight),
         }
     }

@@ -130,6 +130,9 @@ pub fn rewrite(request: &mut Parts, exchange: &Exchange, admission: &Admission, 
     if let Some(handshake) = &admission.handshake {
         handshake.ask(headers);
     }
+    if let Some(course) = &exchange.cache {
+        course.ask(headers);
+    }
     request.uri = http::Uri::from_maybe_shared(admission.service_target.clone())
         .or_err(ErrorType::InternalError, "service path is no URI")?;
     Ok(())
@@ -199,6 +202,12 @@ impl Said {
         let chain: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
         Self { chain: chain.join(", "), host: headers.get(FORWARDED_HOST).cloned() }
     }
+}
+
+/// The hosts that a service is told of: the client's, and what a trusted proxy says that it was.
+pub fn hosts(headers: &HeaderMap, peer: Peer) -> [Option<&HeaderValue>; 2] {
+    let said = headers.get(FORWARDED_HOST).filter(|_| peer == Peer::Trusted);
+    [headers.get(HOST), said]
 }
 
 fn add_forwarding(

@@ -18,6 +18,7 @@
 
 mod alarm;
 mod connections;
+pub mod date;
 mod deadlines;
 mod frames;
 mod http2;

@@ -1,8 +1,8 @@
 //! The only place that knows pingora's `Session`.
 //!
 //! [`Proxy`] maps pingora's phases to ours and decides nothing itself: [`admit`] decides, `body` reads,
-//! `forward` writes the request that the service gets, `reply` its answer, `answer` what the gateway answers
-//! itself, `exchange` remembers, `record` and `trace` tell of it. The connection below is watched by `guard`.
+//! `forward` writes the request that the service gets, `reply` its answer, `cache` stores it for others, `answer` is what
+//! the gateway answers itself, `exchange` remembers, `record` and `trace` tell of it. The connection below is watched by `guard`.
 //!
 //! Invariant: `upstream_peer` needs an [`admit::Admission`], which only `admit` makes; a request that skipped
 //! admission has nowhere to go.
@@ -12,6 +12,7 @@ mod answer;
 mod attempts;
 mod auth_service;
 mod body;
+mod cache;
 mod client;
 mod exchange;
 mod forward;
@@ -45,14 +46,15 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use crate::gateway::Route;
 use crate::policy::grpc::Call;
 use crate::policy::rejection::{CLIENT_LEFT, Rejection};
 
 use admit::{Admission, AdmittedBody, Decision, Pending};
 use answer::Prepared;
-use body::{BodyLimits, Lease, Store, Substitute};
+use body::{BodyLimits, Deciding, Lease, Store, Substitute};
 use exchange::{Exchange, InFlight};
-use guard::Terms;
+use guard::{Deadlines, Terms};
 use occasion::{Occasion, Serving};
 use record::cause;
 use reply::{compress, model};
@@ -61,6 +63,7 @@ use trace::Step;
 pub use admit::shared::{OnFailure, SharedLimits};
 pub use auth_service::AuthServices;
 pub use body::{Budget, UploadDisk};
+pub use cache::{Purge, ReplyStore};
 pub use guard::{Connections, GuardedApp, Tunnels};
 pub use listening::{Listening, open};
 pub use mirror::Mirrors;
@@ -90,6 +93,13 @@ impl<O: Occasion> Proxy<O> {
         let request = admit::Request::of(session, &exchange.gateway);
         let upgrades = request.envelope.upgrades();
         let decision = admit::admit_on(&self.occasion, &self.state, &request, exchange).await;
+        let decision = match decision {
+            Ok(Decision::Forward(admission)) => match self.look_up(session, exchange, admission).await? {
+                Some(decision) => decision,
+                None => return Ok(None),
+            },
+            decision => decision,
+        };
         // Before a body is read for a service that has no place for it.
         let decision = match decision {
             Ok(decision) => queue::enter(session, exchange, decision).await?,
@@ -138,10 +148,7 @@ impl<O: Occasion> Proxy<O> {
             AdmittedBody::None if exchange.body_memory.is_some() => Substitute::Whole(Bytes::new()),
             AdmittedBody::None | AdmittedBody::Streamed => Substitute::Nothing,
         };
-        exchange.hold = admission.route.response_model.as_ref().map(|_| Arc::default());
-        if exchange.hold.is_some() || deadlines.is_some() || !matches!(substitute, Substitute::Nothing) {
-            exchange.slot = Some(body::swap_in(session, substitute, exchange.hold.clone(), deadlines));
-        }
+        Self::substitute(session, exchange, &admission.route, substitute, deadlines);
         if admission.handshake.is_some() {
             // A client has to wait for the 101. One that does not would keep the guard from seeing it leave.
             session.as_mut().set_pipelining_enabled(false);
@@ -153,6 +160,60 @@ impl<O: Occasion> Proxy<O> {
         }
         exchange.admission = Some(admission);
         Ok(None)
+    }
+
+    /// Looks for an answer among what is stored, on a route with a cache. `None` when the request has it.
+    async fn look_up(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        admission: Admission,
+    ) -> Result<Option<Result<Decision, Rejection>>> {
+        let Some(cached) = admission.route.cache.as_deref().filter(|_| self.occasion.may_cache()) else {
+            return Ok(Some(Ok(Decision::Forward(admission))));
+        };
+        if !cache::concerns(&admission, session) {
+            return Ok(Some(Ok(Decision::Forward(admission))));
+        }
+        match cache::answer(&self.state, session, exchange, &admission, cached).await? {
+            cache::Step::Forward => Ok(Some(Ok(Decision::Forward(admission)))),
+            cache::Step::Reject(rejection) => Ok(Some(Err(rejection))),
+            cache::Step::Answered => {
+                exchange.is_answered = true;
+                exchange.admission = Some(admission);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Lets others decide on what goes to the service and to the client, where somebody has to.
+    fn substitute(
+        session: &mut Session,
+        exchange: &mut Exchange,
+        route: &Route,
+        body: Substitute,
+        deadlines: Option<Deadlines>,
+    ) {
+        exchange.hold = route.response_model.as_ref().map(|_| Arc::default());
+        let relay = exchange.cache.as_ref().and_then(|course| course.relay.clone());
+        let decides = exchange.hold.is_some() || relay.is_some() || deadlines.is_some();
+        if decides || !matches!(body, Substitute::Nothing) {
+            let deciding = Deciding { hold: exchange.hold.clone(), relay, deadlines };
+            exchange.slot = Some(body::swap_in(session, body, deciding));
+        }
+    }
+
+    /// Whether a request without a client goes to its service.
+    fn goes_alone(session: &mut Session, exchange: &mut Exchange) -> bool {
+        let Some(route) = exchange.trail.route.clone() else { return false };
+        if let Some(max) = route.service.rules.max_requests {
+            exchange.attempts.place = route.service.state.places.enter(max);
+            if exchange.attempts.place.is_none() {
+                return false;
+            }
+        }
+        Self::substitute(session, exchange, &route, Substitute::Nothing, None);
+        true
     }
 
     /// Reads the body that an admission still lacks, and checks it.
@@ -203,9 +264,9 @@ impl<O: Occasion> Proxy<O> {
         plain::edit_response(response, |headers| reply::switch(headers, exchange, &route))
     }
 
-    fn restore(session: &mut Session, exchange: &mut Exchange) {
+    async fn restore(session: &mut Session, exchange: &mut Exchange) {
         if let Some(slot) = exchange.slot.take() {
-            body::swap_out(session, &slot);
+            body::swap_out(session, &slot).await;
         }
     }
 }
@@ -235,6 +296,9 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             exchange.is_pulse = true;
             exchange.in_flight = None;
         }
+        if let Some(refresh) = cache::taken_over(session) {
+            refresh.enter(exchange);
+        }
         exchange.watch = guard::watch(session);
         exchange.tls = guard::secured(session);
         session.as_mut().set_pipelining_enabled(true);
@@ -250,9 +314,17 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         Ok(())
     }
 
+    /// Only where something may be fetched for the cache without a client.
+    fn allow_spawning_subrequest(&self, _session: &Session, exchange: &Box<Exchange>) -> bool {
+        exchange.gateway.refreshes
+    }
+
     async fn request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
+        if exchange.is_refresh {
+            return Ok(!Self::goes_alone(session, exchange));
+        }
         let Some(rejection) = self.decide(session, exchange).await? else {
-            return Ok(exchange.admission.is_none());
+            return Ok(exchange.admission.is_none() || exchange.is_answered);
         };
         self.occasion.refused(&rejection);
         answer::reject(session, exchange, &rejection).await?;
@@ -355,10 +427,13 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     fn upstream_response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         _end_of_stream: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
+        if let (Some(relay), Some(piece)) = (exchange.cache.as_ref().and_then(|course| course.relay.as_ref()), body) {
+            relay.came(piece);
+        }
         attempts::passed(exchange).map(|()| None)
     }
 
@@ -399,25 +474,29 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
         if let Some(call) = &mut exchange.grpc {
             call.heard(&response.headers);
         }
-        let route = &admission(exchange)?.route;
+        let route = Arc::clone(&admission(exchange)?.route);
         route.service.metrics.replied(response.status.as_u16());
+        cache::replied(&self.state, session, response, exchange, &route)?;
         if let Some(hold) = exchange.hold.as_ref() {
             let method = &session.req_header().method;
             model::edit_head(method, response);
             if model::concerns(method, response) {
                 let budget = exchange.gateway.request_limits.body_memory;
                 let memory = Lease { memory: self.state.bodies.reserve(), budget };
-                hold.begin(route, response, memory, Prepared::of(session, exchange));
+                hold.begin(&route, response, memory, Prepared::of(session, exchange));
             }
         }
         let (request, status) = (session.req_header(), response.status);
+        // Where the client gets what is stored, that is compressed, and what comes for the store is not.
+        let is_stored =
+            exchange.cache.as_ref().and_then(|course| course.relay.as_ref()).is_some_and(|it| it.goes_on_alone());
         let mut compressor = None;
         plain::edit_response(response, |headers| {
-            reply::rewrite(headers, exchange, route);
+            reply::rewrite(headers, exchange, &route);
             if let Some(cors) = &route.cors {
                 cors.say(&request.method, &request.headers, headers);
             }
-            if let Some(rules) = &route.compression {
+            if let Some(rules) = route.compression.as_ref().filter(|_| !is_stored) {
                 compressor = compress::begin(rules, request, status, headers, &self.state, exchange);
             }
         })?;
@@ -466,7 +545,7 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Box<Exchange>) -> FailToProxy {
-        Self::restore(session, exchange);
+        Self::restore(session, exchange).await;
         exchange.cause = Some(cause(error));
         let gone = *error.esource() == ErrorSource::Downstream
             && matches!(
@@ -488,7 +567,10 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
             && session.response_written().is_none_or(|response| response.status.is_informational())
         {
             // When this fails the client is gone, and the access line says so by its missing status.
-            let _ = answer::reject(session, exchange, &rejection).await;
+            match cache::failed(&self.state, session, exchange, &rejection).filter(|_| !exchange.is_refresh) {
+                Some(stale) => drop(stale.write(session.as_downstream_mut()).await),
+                None => drop(answer::reject(session, exchange, &rejection).await),
+            }
         } else {
             exchange.rejected = Some(rejection.code());
             if exchange.grpc.is_some() {
@@ -504,13 +586,13 @@ impl<O: Occasion> ProxyHttp for Proxy<O> {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Box<Exchange>) {
-        Self::restore(session, exchange);
+        Self::restore(session, exchange).await;
         if let Some(fault) = exchange.hold.take().and_then(|hold| hold.take_fault()) {
             exchange.rejected = Some(fault.rejection().code());
             exchange.cause = Some(fault.cause());
         }
         guard::mark_idle(session);
-        if !exchange.is_pulse {
+        if !exchange.is_pulse && !exchange.is_refresh {
             self.record(session, error, exchange);
         }
         self.occasion.over(exchange);

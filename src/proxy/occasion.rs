@@ -27,6 +27,9 @@ pub trait Occasion: Clone + Send + Sync + 'static {
     /// Whether a second service may get a copy.
     fn may_mirror(&self) -> bool;
 
+    /// Whether what others brought may be the answer.
+    fn may_cache(&self) -> bool;
+
     /// Leads the request to another place than its service's address.
     fn lead(&self, peer: &mut HttpPeer);
 
@@ -51,6 +54,10 @@ impl Occasion for Serving {
     }
 
     fn may_mirror(&self) -> bool {
+        true
+    }
+
+    fn may_cache(&self) -> bool {
         true
     }
 

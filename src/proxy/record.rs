@@ -10,7 +10,7 @@ use crate::gateway::docs::LABEL;
 use crate::gateway::tls;
 use crate::policy::contract::Violation;
 use crate::policy::rejection::{FORBIDDEN, QUOTA_EXCEEDED};
-use crate::telemetry::{ADMITTED, AccessLine, MAX_OBSERVED, Observed, WouldRefuse};
+use crate::telemetry::{ADMITTED, AccessLine, CacheResult, MAX_OBSERVED, Observed, WouldRefuse};
 
 use super::exchange::{Asked, Exchange, PassedOver};
 use super::guard::Entered;
@@ -54,6 +54,9 @@ impl<O: Occasion> Proxy<O> {
         let observed = exchange.admission.as_ref().map_or(&[][..], |admission| admission.observed.as_slice());
         if !observed.is_empty() {
             metrics.observed(observed.iter().map(|violation| violation.kind.code()));
+        }
+        if let (Some(result), Some(cached)) = (exchange.cached, trail.route.as_ref().and_then(|it| it.cache.as_ref())) {
+            cached.metrics.answered(result);
         }
         let service_time = service_time(exchange);
         if let Some(time) = service_time {
@@ -99,6 +102,7 @@ impl<O: Occasion> Proxy<O> {
                 grpc_status: exchange.grpc.as_ref().and_then(|call| call.status),
                 decision,
                 refused_by: &trail.refused_by,
+                cache: exchange.cached.map(CacheResult::label),
                 observed: &told(observed),
                 observed_count: observed.len(),
                 would_refuse: &would_refuse(&trail.passed_over),

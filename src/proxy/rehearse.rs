@@ -158,6 +158,7 @@ impl Step {
             | Rejection::Contract(_) => Self::Contract,
             Rejection::ServiceDown
             | Rejection::ServiceBusy
+            | Rejection::NotCached
             | Rejection::ServiceTimeout
             | Rejection::ServiceReply
             | Rejection::BadReply
@@ -292,6 +293,10 @@ impl Occasion for Rehearsing {
     }
 
     fn may_mirror(&self) -> bool {
+        false
+    }
+
+    fn may_cache(&self) -> bool {
         false
     }
 

@@ -38,8 +38,8 @@ pub fn switch(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
 
 /// Rewrites the header of a final response.
 pub fn rewrite(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
-    let held = exchange.trail.held.as_ref().map_or(&[][..], |held| &held.fields);
-    headers.reserve(held.len() + ADDED);
+    let held = exchange.trail.held.as_ref().map_or(0, |held| held.fields.len());
+    headers.reserve(held + ADDED);
     for name in response_hop_by_hop(headers) {
         headers.remove(name);
     }
@@ -49,7 +49,15 @@ pub fn rewrite(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
             headers.remove(name);
         }
     }
-    for (name, value) in held {
+    if let Some(course) = &exchange.cache {
+        course.tell(headers);
+    }
+    dress(headers, exchange, route);
+}
+
+/// Adds what is each client's own, and changes what the route changes. An answer from what is stored gets it too.
+pub fn dress(headers: &mut HeaderMap, exchange: &Exchange, route: &Route) {
+    for (name, value) in exchange.trail.held.iter().flat_map(|held| &held.fields) {
         headers.insert(name, value.clone());
     }
     headers.insert(X_REQUEST_ID, exchange.id.value());

@@ -13,6 +13,7 @@ use crate::store::Snapshot;
 use crate::telemetry::spans::SpanQueue;
 use crate::telemetry::{AccessLog, Telemetry};
 
+use super::cache::ReplyStore;
 use super::{
     AuthServices, Budget, Connections, Listening, Mirrors, Passwords, Pulse, SharedLimits, Successor, Tunnels,
     UploadDisk,
@@ -52,6 +53,8 @@ pub struct State {
     pub auth_services: AuthServices,
     /// Copies of requests for second services.
     pub mirrors: Arc<Mirrors>,
+    /// Replies that are stored.
+    pub cache: ReplyStore,
     /// Open WebSockets.
     pub tunnels: Arc<Tunnels>,
     /// Where access lines go.
@@ -73,6 +76,7 @@ pub struct State {
 impl State {
     /// The state of a process that begins with this generation.
     pub fn new(gateway: Gateway, telemetry: Arc<Telemetry>, access: AccessLog) -> Self {
+        let cache = ReplyStore::new(gateway.cache_memory);
         Self {
             gateway: ArcSwap::from_pointee(gateway),
             stored_keys: None,
@@ -91,6 +95,7 @@ impl State {
             passwords: Passwords::default(),
             auth_services: AuthServices::default(),
             mirrors: Arc::default(),
+            cache,
             tunnels: Arc::default(),
             access,
             listeners: Vec::new(),

@@ -2,9 +2,10 @@
 //!
 //! It answers everyone who can connect, so it belongs on loopback or a private network; `check` warns otherwise.
 //! `POST /reload` is answered only to peers on the same machine, and only with the header `X-Tollgate: reload`, which a
-//! web page cannot send across origins; what has to do with API keys (`keys`), and a change of the log's `level`, only to
-//! whoever has the token for it.
+//! web page cannot send across origins; what has to do with API keys (`keys`), a change of the log's `level`, and what the
+//! `cache` is to forget, only to whoever has the token for it.
 
+mod cache;
 mod keys;
 mod level;
 mod services;
@@ -93,6 +94,11 @@ impl Admin {
         telemetry.connections.set(int(self.state.connections.open() as u64));
         telemetry.body_memory.set(int(self.state.bodies.used()));
         telemetry.upload_disk.set(int(self.state.uploads.used()));
+        let (bytes, limit) = self.state.cache.bytes();
+        telemetry.cache_bytes.set(int(bytes));
+        telemetry.cache_bytes_limit.set(int(limit));
+        telemetry.cache_objects.set(int(self.state.cache.objects()));
+        telemetry.cache_evictions(self.state.cache.evictions());
         telemetry.lost_lines(self.state.access.lost(), telemetry::lost_log_entries());
         if let Some(keys) = &self.state.stored_keys {
             telemetry.store_keys.set(int(keys.load().good(unix_now()) as u64));
@@ -186,6 +192,9 @@ impl ServeHttp for Admin {
             && let Some(answer) = keys.answer(session).await
         {
             return answer;
+        }
+        if path == cache::PATH {
+            return cache::answer(&self.state, self.token.as_ref(), session).await;
         }
         if path == level::PATH {
             return level::answer(self.token.as_ref(), session).await;

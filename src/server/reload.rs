@@ -162,6 +162,7 @@ impl Reloader {
         process_log::follow(&loaded.config.log, &current.log);
         *current = Current::of(&loaded);
         let (routes, gateway) = (gateway.routes.len(), Arc::new(gateway));
+        self.state.cache.resize(gateway.cache_memory);
         self.state.gateway.store(Arc::clone(&gateway));
         proxy::open(&self.state.listeners, &gateway.entrances);
         self.state.telemetry.keep(&gateway.inventory);

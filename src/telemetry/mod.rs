@@ -25,8 +25,8 @@ pub use certificates::Handshake;
 pub use log::{flush_log, install, log_level, lost_log_entries, set_log_format, set_log_level};
 pub use metrics::{DecidedBy, ReloadResult, Telemetry};
 pub use named::{
-    CompressionMetrics, LimitMetrics, MirrorMetrics, QueueMetrics, QueueRefusal, RouteMetrics, ServiceMetrics,
-    TARGET_STATES, WebsocketMetrics,
+    CacheMetrics, CacheResult, CompressionMetrics, LimitMetrics, MirrorMetrics, QueueMetrics, QueueRefusal,
+    RouteMetrics, ServiceMetrics, TARGET_STATES, WebsocketMetrics,
 };
 pub use outlet::Lost;
 pub use series::{Inventory, Names, Pairs};

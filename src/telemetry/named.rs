@@ -133,6 +133,53 @@ impl WebsocketMetrics {
     }
 }
 
+/// What a cache did with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheResult {
+    /// It was answered with what is stored and fresh.
+    Hit,
+    /// It was answered with what is stored and stale.
+    Stale,
+    /// The service was asked whether what is stored is still good, and it is.
+    Revalidated,
+    /// It was answered with what another request brings from the service.
+    Collapsed,
+    /// It went to the service.
+    Miss,
+    /// It went to the service, and the cache had nothing to do with it.
+    Bypass,
+}
+
+impl CacheResult {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Hit, Self::Stale, Self::Revalidated, Self::Collapsed, Self::Miss, Self::Bypass];
+
+    /// As in metrics and the access line.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Collapsed => "collapsed",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// The metrics of a route's cache, resolved.
+#[derive(Debug)]
+pub struct CacheMetrics {
+    pub(super) requests: [IntCounter; CacheResult::ALL.len()],
+}
+
+impl CacheMetrics {
+    /// Counts a request.
+    pub fn answered(&self, result: CacheResult) {
+        self.requests[result as usize].inc();
+    }
+}
+
 /// The metrics of one service, resolved.
 #[derive(Debug)]
 pub struct ServiceMetrics {

@@ -14,8 +14,8 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::metrics::KEY_SET_RESULTS;
 use super::named::{
-    ASK_RESULTS, CHECK_RESULTS, MIRROR_RESULTS, PASSWORD_RESULTS, QUEUE_REFUSALS, RETRY_RESULTS, SERVICE_FAILURES,
-    SERVICE_REPLIES, STATUS_LABELS, TARGET_STATES, WEBSOCKET_DIRECTIONS,
+    ASK_RESULTS, CHECK_RESULTS, CacheResult, MIRROR_RESULTS, PASSWORD_RESULTS, QUEUE_REFUSALS, RETRY_RESULTS,
+    SERVICE_FAILURES, SERVICE_REPLIES, STATUS_LABELS, TARGET_STATES, WEBSOCKET_DIRECTIONS,
 };
 
 /// Names of one label.
@@ -35,6 +35,8 @@ pub struct Inventory {
     pub websockets: Names,
     /// Routes with a second service that gets copies.
     pub mirrored: Names,
+    /// Routes with a cache.
+    pub cached: Names,
     /// Routes whose contract is only observed.
     pub observed_contracts: Names,
     /// Conditions that are only observed, each with its route.
@@ -96,6 +98,7 @@ fn bound<'a>(family: &str, of: &'a Inventory) -> Option<Bound<'a>> {
         "tollgate_mirrored_requests_total" => Bound::Each("route", &of.mirrored, MIRROR_RESULTS.len()),
         "tollgate_websocket_connections" => Bound::Each("route", &of.websockets, 1),
         "tollgate_websocket_bytes_total" => Bound::Each("route", &of.websockets, WEBSOCKET_DIRECTIONS.len()),
+        "tollgate_cache_requests_total" => Bound::Each("route", &of.cached, CacheResult::ALL.len()),
         "tollgate_contract_observed_total" => Bound::Each("route", &of.observed_contracts, 1),
         "tollgate_contract_observed_violations_total" => Bound::Each("route", &of.observed_contracts, of.violations),
         "tollgate_authorisation_observed_total" => Bound::Pairs(["route", "condition"], &of.observed_conditions),

@@ -82,7 +82,7 @@ fn every_expected_report_belongs_to_a_file() {
 #[test]
 fn the_exit_code_tells_good_faulty_and_missing_files_apart() {
     for (arguments, code, out, error) in [
-        (&["full.yaml"][..], 0, "ok: 5 routes, 3 services, 1 API keys\n", ""),
+        (&["full.yaml"][..], 0, "ok: 7 routes, 3 services, 1 API keys\n", ""),
         (&["bad/unused.yaml"], 0, "ok: 1 routes, 1 services", ""),
         (&["bad/unknown_service.yaml"], 1, "unknown service", ""),
         (&["bad/syntax_error.yaml"], 1, "error: ", ""),

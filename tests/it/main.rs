@@ -28,6 +28,7 @@
 //! - `reload` — generations change under load, bad files, SIGTERM
 //! - `admin` — the operators' listener, the access log, what must stay secret
 //! - `logs` — access lines and the process log: what is in them, and that nobody waits for them
+//! - `cache` — replies that are stored: what, for how long, whose they are, and many who want one at once
 //! - `traces` — distributed traces: what is recorded, what services are told, collectors that are away
 //! - `metrics` — how many series there are, and whether dashboard and rules know their names
 //! - `keys` — API keys at run time: the command, the admin listener, faulty stores
@@ -50,6 +51,7 @@ mod architecture;
 mod authorise;
 mod basic;
 mod bodies;
+mod cache;
 mod compat;
 mod compression;
 mod config_reports;

@@ -77,6 +77,7 @@ fn named(field: AccessField) -> Field {
         AccessField::Plan => Field::Plan,
         AccessField::Status => Field::Status,
         AccessField::Decision => Field::Decision,
+        AccessField::Cache => Field::Cache,
         AccessField::RefusedBy => Field::RefusedBy,
         AccessField::Observed => Field::Observed,
         AccessField::WouldRefuse => Field::WouldRefuse,

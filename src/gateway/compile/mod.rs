@@ -36,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{self, Config, Damaged, ErrorFormat, Period, Place, Report};
+use crate::policy::cache::Freshness;
 use crate::policy::flood::Flood;
 use crate::policy::rejection::Format;
 use crate::telemetry::Telemetry;
@@ -43,7 +44,7 @@ use crate::telemetry::Telemetry;
 use super::key_source::KeySources;
 use super::names::Resolver;
 use super::tls::{Entrance, Read};
-use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, Service, UploadLimits};
+use super::{ConnectionLimits, Gateway, LimitCounters, RequestLimits, Route, Service, UploadLimits};
 use callers::Callers;
 use routes::Compiled;
 use services::Services;
@@ -126,6 +127,8 @@ pub fn compile(
         certificates: callers.certificates,
         consumers: callers.consumers,
         plans: callers.plans,
+        cache_memory: config.cache.memory.bytes(),
+        refreshes: refreshes(&compiled.routes),
         router: compiled.router,
         routes: compiled.routes,
         auth_services,
@@ -255,7 +258,8 @@ fn check_store(config: &Config, report: &mut Report) {
             .help("for example `/var/lib/tollgate/tollgate.db`");
     }
     config.store.iter().for_each(|store| check_shared(store, report));
-    if config.store.is_none() && config.admin.as_ref().is_some_and(|admin| admin.token_sha256.is_some()) {
+    let cached = config.routes.iter().any(|route| route.cache.is_some());
+    if config.store.is_none() && !cached && config.admin.as_ref().is_some_and(|admin| admin.token_sha256.is_some()) {
         report
             .warning(token, "without a store this token is good for nothing")
             .on_key()
@@ -378,6 +382,12 @@ fn request_limits(guard: &config::Guard) -> RequestLimits {
 fn upload_limits(guard: &config::Guard) -> UploadLimits {
     let directory = guard.upload_dir.as_deref().map(|directory| Path::new(directory).into());
     UploadLimits { directory, disk: guard.upload_disk.bytes() }
+}
+
+/// Whether a stale reply may be used somewhere while it is fetched anew; a reply may say so itself.
+fn refreshes(routes: &[Arc<Route>]) -> bool {
+    let mut rules = routes.iter().filter_map(|route| route.cache.as_deref()).map(|cache| &cache.rules);
+    rules.any(|rules| rules.freshness == Freshness::Respected || !rules.stale_while_revalidate.is_zero())
 }
 
 fn flood(config: &Config, running: Option<&Arc<Flood>>, report: &mut Report) -> Option<Arc<Flood>> {

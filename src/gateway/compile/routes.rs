@@ -3,6 +3,7 @@
 mod access;
 mod allow;
 mod body;
+mod cache;
 mod compression;
 mod cors;
 mod fields;
@@ -137,6 +138,7 @@ impl RouteCompiler<'_> {
         let cors = self.cors(&methods);
         let compression = self.compression();
         let mirror = self.mirror();
+        let cache = self.cache(&methods, access.as_ref(), service.as_deref());
         let template = template?;
         if let (Ok(host), Some((index, distinct))) = (&host, distinct) {
             distinct.requests(index, host.as_ref(), &methods, &template, self.report);
@@ -183,6 +185,7 @@ impl RouteCompiler<'_> {
             response_headers,
             service_headers: if written.override_headers { ServiceHeaders::Pass } else { ServiceHeaders::Hide },
             response_model,
+            cache,
             access_lines: lines(written.access_log.unwrap_or(self.config.access_log.lines)),
             metrics: self.telemetry.route(&written.name),
         };

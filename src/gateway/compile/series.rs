@@ -57,6 +57,7 @@ pub(super) fn inventory(of: &Compiled<'_>) -> Inventory {
         routed: routes().map(|route| (route.name.clone(), service_names(route).into())).collect(),
         websockets: named(routes().filter(|route| route.websocket.is_some())),
         mirrored: named(routes().filter(|route| route.mirror.is_some())),
+        cached: named(routes().filter(|route| route.cache.is_some())),
         observed_contracts: named(routes().filter(|route| route.observes())),
         observed_conditions: observed_conditions(of.routes),
         // A limit of a plan holds on every route of its consumers.

@@ -76,6 +76,11 @@ impl FieldContract {
 }
 
 impl CheckedFields {
+    /// All of them, in order of declaration.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
+    }
+
     /// Puts the checked fields in the place of the client's and of their look-alikes.
     pub fn write(&self, headers: &mut HeaderMap) {
         if self.0.is_empty() {

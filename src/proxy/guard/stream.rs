@@ -28,6 +28,7 @@ use super::super::pulse::Pulse;
 use super::super::tls::Secured;
 use super::alarm::Alarm;
 use super::connections::Entry;
+use super::date::Dating;
 use super::frames::{CLOSE_CLIENT, CLOSE_SERVICE};
 use super::tunnel::{Ending, GOODBYE, Stage, Terms, Tunnel};
 use super::watch::{Phase, Watch};
@@ -50,6 +51,8 @@ pub struct Guarded {
     pub(super) ahead: Option<Box<[u8]>>,
     /// Where the connection has become a WebSocket.
     tunnel: Option<Box<Tunnel>>,
+    /// The date of an answer that is older than its request, until it is written.
+    dating: Option<Dating>,
     /// While the client does not take what is written: how long it still may. pingora has a timeout for pieces of a
     /// body, and none for headers, nor for the rest in its buffer.
     stall: Option<Pin<Box<Sleep>>>,
@@ -119,6 +122,7 @@ impl Guarded {
             speaks,
             ahead: None,
             tunnel: None,
+            dating: None,
             stall: None,
             state,
         }
@@ -162,6 +166,21 @@ impl Guarded {
         ready!(self.stall.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(context));
         self.state.telemetry.connections_expired.with_label_values(&["write"]).inc();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+    }
+
+    /// Writes a header with the date of an answer that is older than its request.
+    fn poll_dated(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(date) = self.watch.take_date() {
+            self.dating = Some(Dating::new(date));
+        }
+        let dated = self.dating.as_mut().and_then(|dating| dating.dated(bytes));
+        let written = Pin::new(&mut self.io).poll_write(context, dated.as_deref().unwrap_or(bytes));
+        if let Poll::Ready(Ok(count)) = written
+            && self.dating.as_mut().is_some_and(|dating| dating.written(count))
+        {
+            self.dating = None;
+        }
+        written
     }
 
     /// The WebSocket that the connection has become, from the header of its 101 on.
@@ -315,7 +334,15 @@ impl AsyncRead for Guarded {
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Some(mut tunnel) = self.settle() else {
-            let written = Pin::new(&mut self.io).poll_write(context, bytes);
+            let written = match self.watch.is_dated() || self.dating.is_some() {
+                true => self.poll_dated(context, bytes),
+                false => Pin::new(&mut self.io).poll_write(context, bytes),
+            };
+            if self.watch.is_eager() && matches!(written, Poll::Ready(Ok(_))) {
+                // pingora keeps up to a packet of a body whose length is known until there is more; more may take long.
+                // What cannot be sent now goes with the next write.
+                let _ = Pin::new(&mut self.io).poll_flush(context);
+            }
             return self.taken(written, context);
         };
         let written = match tunnel.stage {

@@ -2,11 +2,12 @@
 //!
 //! A [`Watch`] is shared by a connection's stream, which keeps the deadlines, and by the request that it is busy with.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 
+use super::date::Date;
 use super::patience::Patience;
 use super::tunnel::{Ending, Terms};
 
@@ -39,6 +40,11 @@ pub struct Watch {
     /// Why a WebSocket ends, once it does.
     ending: AtomicU8,
     tunnel: Mutex<Waiting>,
+    /// Whether what is written is sent at once, however little it is.
+    is_eager: AtomicBool,
+    /// Whether the next header has a date of its own.
+    is_dated: AtomicBool,
+    date: Mutex<Option<Date>>,
 }
 
 /// What passes between a WebSocket's stream and those that begin and end it.
@@ -56,6 +62,9 @@ impl Default for Watch {
             patience: Patience::new(),
             ending: AtomicU8::default(),
             tunnel: Mutex::default(),
+            is_eager: AtomicBool::new(false),
+            is_dated: AtomicBool::new(false),
+            date: Mutex::default(),
         }
     }
 }
@@ -104,6 +113,33 @@ impl Watch {
         if let Some(waker) = self.tunnel.lock().waker.take() {
             waker.wake();
         }
+    }
+
+    /// From now on what is written is sent at once, or no longer.
+    pub fn send_at_once(&self, at_once: bool) {
+        self.is_eager.store(at_once, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub fn is_eager(&self) -> bool {
+        self.is_eager.load(Ordering::Acquire)
+    }
+
+    /// The header that is written next has this date.
+    pub fn set_date(&self, date: Date) {
+        *self.date.lock() = Some(date);
+        self.is_dated.store(true, Ordering::Release);
+    }
+
+    /// Whether it has one.
+    pub fn is_dated(&self) -> bool {
+        self.is_dated.load(Ordering::Acquire)
+    }
+
+    /// The date, once.
+    pub fn take_date(&self) -> Option<Date> {
+        self.is_dated.store(false, Ordering::Release);
+        self.date.lock().take()
     }
 
     /// Why the WebSocket ends, where the gateway ends it.

@@ -117,6 +117,11 @@ pub fn edit_head(method: &Method, header: &mut ResponseHeader) {
     }
 }
 
+/// Takes out what describes the bytes of a reply that is going to be checked.
+pub fn forget_bytes(headers: &mut HeaderMap) {
+    OF_THE_BYTES.iter().for_each(|name| drop(headers.remove(name)));
+}
+
 impl Hold {
     /// Holds the reply that begins with this header.
     pub fn begin(&self, route: &Arc<Route>, header: &ResponseHeader, memory: Lease, instead: Prepared) {

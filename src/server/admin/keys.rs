@@ -179,7 +179,7 @@ fn created(made: &Made) -> Response<Vec<u8>> {
     answer
 }
 
-fn refused(status: StatusCode, reason: &str) -> Refused {
+pub(super) fn refused(status: StatusCode, reason: &str) -> Refused {
     Refused { status, reason: reason.to_owned() }
 }
 

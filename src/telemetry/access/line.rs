@@ -79,6 +79,8 @@ pub struct AccessLine<'a> {
     pub grpc_status: Option<u32>,
     /// `admitted`, `observed` where it passed something that only observes, or the reason of the rejection.
     pub decision: &'a str,
+    /// What the cache did with it, on a route that has one.
+    pub cache: Option<&'static str>,
     /// The first violations that passed, at most [`MAX_OBSERVED`].
     pub observed: &'a [Observed],
     /// How many there are in all.
@@ -187,6 +189,9 @@ impl AccessLine<'_> {
         }
         if fields.has(Field::Decision) {
             plain(out, ",\"decision\":\"", self.decision);
+        }
+        if let Some(cache) = self.cache.filter(|_| fields.has(Field::Cache)) {
+            plain(out, ",\"cache\":\"", cache);
         }
         if fields.has(Field::RefusedBy) {
             self.write_refused_by(out);
@@ -298,6 +303,9 @@ impl AccessLine<'_> {
         word(out, " route=", self.route.unwrap_or("-").as_bytes());
         word(out, " consumer=", self.consumer.unwrap_or("-").as_bytes());
         word(out, " ", self.decision.as_bytes());
+        if let Some(cache) = self.cache {
+            word(out, " cache=", cache.as_bytes());
+        }
         for limit in self.refused_by {
             word(out, " refused_by=", limit.as_bytes());
         }

@@ -57,6 +57,7 @@ pub enum Field {
     Status,
     GrpcStatus,
     Decision,
+    Cache,
     RefusedBy,
     Observed,
     WouldRefuse,

@@ -12,9 +12,9 @@ use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, In
 
 use super::certificates::Handshake;
 use super::named::{
-    CHECK_RESULTS, CompressionMetrics, LimitMetrics, MIRROR_RESULTS, MirrorMetrics, QUEUE_REFUSALS, QueueMetrics,
-    RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics, WEBSOCKET_DIRECTIONS,
-    WebsocketMetrics,
+    CHECK_RESULTS, CacheMetrics, CacheResult, CompressionMetrics, LimitMetrics, MIRROR_RESULTS, MirrorMetrics,
+    QUEUE_REFUSALS, QueueMetrics, RETRY_RESULTS, RouteMetrics, SERVICE_FAILURES, SERVICE_REPLIES, ServiceMetrics,
+    WEBSOCKET_DIRECTIONS, WebsocketMetrics,
 };
 use super::outlet::Lost;
 use super::series::{Families, Inventory};
@@ -51,6 +51,14 @@ pub struct Telemetry {
     route_info: IntGaugeVec,
     websockets: IntGaugeVec,
     websocket_bytes: IntCounterVec,
+    cache_requests: IntCounterVec,
+    /// Bytes that stored replies take.
+    pub cache_bytes: IntGauge,
+    /// The most that they may take.
+    pub cache_bytes_limit: IntGauge,
+    /// Replies that are stored.
+    pub cache_objects: IntGauge,
+    cache_evictions: IntCounter,
     service_replies: IntCounterVec,
     service_failures: IntCounterVec,
     service_connect_failures: IntCounterVec,
@@ -209,6 +217,17 @@ impl Telemetry {
     /// The metrics of a route's copies for a second service, to be kept with it.
     pub fn mirror(&self, route: &str) -> MirrorMetrics {
         MirrorMetrics { results: MIRROR_RESULTS.map(|result| self.mirrored.with_label_values(&[route, result])) }
+    }
+
+    /// The metrics of a route's cache, to be kept with it.
+    pub fn cache(&self, route: &str) -> CacheMetrics {
+        let requests = CacheResult::ALL.map(|result| self.cache_requests.with_label_values(&[route, result.label()]));
+        CacheMetrics { requests }
+    }
+
+    /// Notes how many replies have had to leave the cache for others since the start.
+    pub fn cache_evictions(&self, total: u64) {
+        self.cache_evictions.inc_by(total.saturating_sub(self.cache_evictions.get()));
     }
 
     /// The metrics of one service, to be kept with it.

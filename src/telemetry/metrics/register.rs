@@ -169,6 +169,24 @@ impl Telemetry {
                 "Bytes of WebSocket frames, by route, received from clients or sent to them",
                 &["route", "direction"],
             ),
+            cache_requests: counters(
+                &registry,
+                "tollgate_cache_requests_total",
+                "Requests of routes with a cache, by route and what it did with them",
+                &["route", "result"],
+            ),
+            cache_bytes: int_gauge(&registry, "tollgate_cache_bytes", "Memory that stored replies take"),
+            cache_bytes_limit: int_gauge(
+                &registry,
+                "tollgate_cache_limit_bytes",
+                "The most memory that stored replies ever take",
+            ),
+            cache_objects: int_gauge(&registry, "tollgate_cache_objects", "Replies that are stored"),
+            cache_evictions: counter(
+                &registry,
+                "tollgate_cache_evictions_total",
+                "Stored replies that had to leave for others",
+            ),
             service_replies: counters(
                 &registry,
                 "tollgate_service_replies_total",

@@ -1,6 +1,6 @@
 //! A client that sends exactly the bytes it is given and shows exactly those it gets.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -70,6 +70,15 @@ impl Client {
     pub fn ask(&mut self, request: &[u8]) -> io::Result<Response> {
         self.send(request);
         if request.starts_with(b"HEAD ") { self.response_to_head() } else { self.response() }
+    }
+
+    /// Reads up to these bytes, and no further.
+    pub fn read_to(&mut self, wanted: &[u8]) {
+        let (mut read, mut byte) = (Vec::new(), [0]);
+        while !read.ends_with(wanted) {
+            self.reader.read_exact(&mut byte).expect("more is sent");
+            read.extend_from_slice(&byte);
+        }
     }
 
     /// Waits until the server closes the connection; `false` if it sends something or does not close in time.

@@ -53,6 +53,7 @@ pub(in super::super) fn line() -> AccessLine<'static> {
         status: 200,
         grpc_status: None,
         decision: "admitted",
+        cache: None,
         observed: &[],
         observed_count: 0,
         refused_by: &[],
