@@ -80,6 +80,11 @@ impl Names {
     /// # Errors
     /// When it has no address, or nobody answers.
     pub async fn look_up(&self, host: &str) -> io::Result<Found> {
+        // This machine is where its files say: not every one has an `::1` that somebody listens on.
+        if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
+            let (addresses, holds) = machines_own(host).await?;
+            return self.found(addresses, holds);
+        }
         let (addresses, holds) = match self.dns.lookup_ip(host).await {
             Ok(found) => {
                 // Of every record that led to the addresses.
@@ -87,10 +92,7 @@ impl Names {
                 let seconds = records.iter().map(|record| record.ttl).min().unwrap_or_default();
                 (found.iter().collect(), Duration::from_secs(seconds.into()))
             }
-            Err(_) if self.rules.servers.is_empty() => {
-                let found = tokio::net::lookup_host((host, 0)).await?;
-                (found.map(|address| address.ip()).collect(), UNTOLD)
-            }
+            Err(_) if self.rules.servers.is_empty() => machines_own(host).await?,
             Err(failed) => return Err(io::Error::other(failed)),
         };
         self.found(addresses, holds)
@@ -104,6 +106,12 @@ impl Names {
             false => Ok(Found { addresses, holds: holds.clamp(self.rules.min_ttl, self.rules.max_ttl) }),
         }
     }
+}
+
+/// What the machine's own resolver says.
+async fn machines_own(host: &str) -> io::Result<(Vec<IpAddr>, Duration)> {
+    let found = tokio::net::lookup_host((host, 0)).await?;
+    Ok((found.map(|address| address.ip()).collect(), UNTOLD))
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {

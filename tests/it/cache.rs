@@ -1,9 +1,10 @@
 //! Replies that are stored and used again.
 //!
 //! `rules` is about what is stored and for how long, `answers` about what clients get of it, `users` about whose it is,
-//! `together` about many who want the same at once, `purge` about forgetting.
+//! `together` about many who want the same at once, `purge` about forgetting, `beside` about compression, CORS and HTTP/2.
 
 mod answers;
+mod beside;
 mod purge;
 mod rules;
 mod together;
