@@ -376,6 +376,6 @@ fn a_new_process_that_knows_nothing_of_counters_takes_over_nevertheless() {
     stand_in(&line, "to ask");
     let (code, text) = said(&line.upgrade());
     assert_eq!(code, Some(0), "{text}\n{}", line.log());
-    assert!(line.log().contains("did not take the counters of limits over"), "{}", line.log());
+    assert!(eventually(|| line.log().contains("did not take the counters of limits over")), "{}", line.log());
     assert!(eventually(|| !Line::is_alive(old)), "{}", line.log());
 }
