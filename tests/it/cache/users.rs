@@ -10,6 +10,8 @@ use super::{numbered, reply};
 use crate::support::client::{ask, request};
 use crate::support::gateway::Gateway;
 use crate::support::origin::{Origin, Reply};
+use crate::support::pki::{Authority, Life};
+use crate::support::tls::Tls;
 use crate::tokens::signer::{self, SECRET};
 
 /// bcrypt of `U*U`.
@@ -102,6 +104,26 @@ fn of_passwords() {
     let gateway = Gateway::start(&config(&origin, &json!(["people"]), &authenticators, &json!({ "ttl": "60s" })));
     each_has_its_own(&gateway, ("authorization", &basic("alice")), ("authorization", &basic("bob")));
     assert_eq!(origin.requests().len(), 2);
+}
+
+#[test]
+fn of_those_with_certificates() {
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let origin = personal();
+    let authenticators = json!({ "cert": { "client_certificate": {} } });
+    let written = config(&origin, &json!(["cert"]), &authenticators, &json!({ "ttl": "60s" }));
+    let mut written: Value = serde_json::from_str(&written).unwrap();
+    let (certificate, private_key) = servers.place("api", &servers.server(&["api.test"]));
+    written["listeners"][0]["tls"] =
+        json!({ "certificate": certificate, "private_key": private_key, "client_ca": clients.file() });
+    for name in ["alice", "bob"] {
+        written["consumers"][name] = json!({ "certificates": [{ "subject": name }] });
+    }
+    let gateway = Gateway::start(&written.to_string());
+    let callers = ["alice", "bob"].map(|name| Tls::with(&servers, &clients.client(name, &[], Life::Now)));
+    let get = || callers.each_ref().map(|tls| tls.fetch(gateway.address(), "api.test", "/mine").unwrap().text());
+    assert_eq!(get(), ["alice 1", "bob 2"]);
+    assert_eq!(get(), ["alice 1", "bob 2"]);
 }
 
 #[test]
