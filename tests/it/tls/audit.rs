@@ -23,6 +23,8 @@ fn audit(authority: &Authority, port: u16) -> HashMap<String, (String, String)> 
     program.args(["--protocols", "--server-preference", "--fs", "--server-defaults", "--vulnerable"]);
     program.args(["--quiet", "--color", "0", "--warnings", "batch", "--nodns", "none", "--ip", "127.0.0.1"]);
     program.arg("--add-ca").arg(authority.file()).arg("--jsonfile").arg(&findings);
+    // Which it does not write over.
+    let _ = fs::remove_file(&findings);
     let output = program.arg(format!("https://localhost:{port}")).output().unwrap_or_else(|failed| {
         panic!("testssl cannot be started ({failed}): apt-get install --no-install-recommends testssl.sh")
     });
@@ -38,7 +40,12 @@ fn testssl_finds_nothing_to_complain_of() {
     let authority = Authority::new();
     let pair = authority.server_of(&["localhost"], Life::Days(90));
     let stage = Stage::start(&authority.yaml("api", &pair));
-    let found = audit(&authority, stage.gateway.address().port());
+    let port = stage.gateway.address().port();
+    let mut found = audit(&authority, port);
+    if found.iter().any(|(id, (severity, _))| severity == "WARN" && !OF_THE_CERTIFICATE.contains(&&**id)) {
+        // What it could not try, as it is impatient, and the machine may be busy.
+        found = audit(&authority, port);
+    }
     let good = |id: &str| found.get(id).is_some_and(|(severity, _)| severity == "OK");
     for id in ["TLS1_3", "TLS1_2", "PFS", "cipher_order", "cert_chain_of_trust", "heartbleed", "LUCKY13", "RC4"] {
         assert!(good(id), "{id}: {:?}", found.get(id));
